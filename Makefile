@@ -1,0 +1,58 @@
+# Everything runs in an environment of its own, made on first use. `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+PRESET ?= mini
+RUN_DIR ?= runs/notebooks
+NOTEBOOKS ?= --all
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Idle threads that spin cost other processes half the machine.
+export OMP_WAIT_POLICY ?= PASSIVE
+export TOKENIZERS_PARALLELISM ?= false
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo lab notebooks test check weights samples clean help
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; got $$($(PYTHON) --version); use: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install -r requirements.txt -e ".[dev]"
+	@touch $@
+
+setup: $(READY)  ## make the environment (other targets do it when needed)
+
+demo: $(READY)  ## the whole method in miniature; report in runs/demo
+	$(BIN)/python -m semrepa.headless --all --preset mini --run-dir runs/demo
+
+lab: $(READY)  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)  ## run notebooks: NOTEBOOKS=notebooks/06_dit_finetuning.ipynb PRESET=full RUN_DIR=runs/x
+	$(BIN)/python -m semrepa.headless $(NOTEBOOKS) --preset $(PRESET) --run-dir $(RUN_DIR)
+
+test: $(READY)  ## all tests, notebooks included; TESTS="tests/test_losses.py -x" for some
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(READY)  ## format, lint, types and house rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -q tests/house
+
+weights: $(READY)  ## build the mini weights anew (hours on two cores, minutes on a GPU)
+	$(BIN)/python -m pip install --quiet -e ".[weights]"
+	$(BIN)/python -m semrepa.miniature
+
+samples: $(READY)  ## render data_samples anew
+	$(BIN)/python -m semrepa.world --samples data_samples
+
+clean:  ## remove what runs and tools left; the environment stays
+	rm -rf runs .pytest_cache .ruff_cache build *.egg-info
+	find semrepa tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,307 @@
+"""The fields of a run, each with its meaning, unit and source.
+
+A number that the paper does not give is marked "ours". Defaults written here hold in both presets; a
+field without a default differs between them (see `presets.py`).
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from semrepa.config.strict import Section, Within, build
+from semrepa.runtime import write_json
+
+PresetName = Literal["mini", "full"]
+
+Count = Annotated[int, Within(1)]
+CountOrZero = Annotated[int, Within(0)]
+Positive = Annotated[float, Within(1e-12)]
+NotNegative = Annotated[float, Within(0)]
+Share = Annotated[float, Within(0, 1)]
+Seed = Annotated[int, Within(0, 2**32 - 1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig(Section):
+    """Size of every clip after reading."""
+
+    num_frames: Count
+    """Frames per clip n = 4(f-1)+1, f latent frames. Paper: 49, Sec. 5.1.1."""
+    fps: Positive = 8.0
+    """Frames per second after resampling. Paper: 8, Sec. 5.1.1."""
+    height: Count
+    """Pixels, a multiple of 16 (8x in the VAE, patch 2 in the transformer). Paper: 480, Sec. 5.1.1."""
+    width: Count
+    """Pixels, a multiple of 16. Paper: 720, Sec. 5.1.1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below = max(5, (self.num_frames - 1) // 4 * 4 + 1)
+        if self.num_frames != below:
+            choice = "5" if self.num_frames < 5 else f"{below} or {below + 4}"
+            raise ValueError(
+                f"num_frames: got {self.num_frames}; expected 4k+1 frames from 5 on "
+                f"(the VAE packs 4 frames into one latent frame); use {choice}"
+            )
+        for name in ("height", "width"):
+            size = getattr(self, name)
+            if size % 16:
+                below = max(16, size // 16 * 16)
+                choice = f"{below} or {below + 16}"
+                raise ValueError(f"{name}: got {size}; expected a multiple of 16; use {choice}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """Where clips come from and which are kept."""
+
+    index: str = "data_samples/index.jsonl"
+    """Index file: one JSON line per clip; paths in it are relative to its folder."""
+    store: str | None = None
+    """Folder of the prepared features; None: `store` inside the cache folder of the run."""
+    extra_train: CountOrZero
+    """Clips of the sample world rendered on top of the index for training. Ours."""
+    extra_heldout: CountOrZero
+    """Clips of the sample world, of other people, rendered for evaluation. Ours."""
+    min_person_score: Share = 0.5
+    """Detector score from which a person counts in the human filter. Sec. 5.1.1; the number is ours."""
+    min_person_area: Share = 0.02
+    """Share of the first frame that the largest person must cover. Ours."""
+    decode_timeout: Positive = 60.0
+    """Seconds after which reading one video is given up and the clip is rejected. Ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """The image-to-video model that is fine-tuned."""
+
+    weights: str | None = None
+    """CogVideoX-I2V folder or hub id; None: the shipped mini weights. Paper: CogVideoX-5b-I2V."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of frozen weights; auto: bfloat16 on a GPU that has it, else float32. Losses are float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthConfig(Section):
+    """The depth teacher and how its answer becomes a picture."""
+
+    teacher: Literal["exact", "video_depth_anything"]
+    """exact: the sample world's own depth; video_depth_anything: the paper's teacher, Sec. 4.2.1."""
+    variant: Literal["vits", "vitb", "vitl"] = "vitl"
+    """Size of Video Depth Anything. Ours (the paper does not say)."""
+    weights: str | None = None
+    """Video Depth Anything checkpoint file; needed by that teacher only."""
+    colormap: Literal["inferno", "magma", "gray"] = "inferno"
+    """Colours for depth, brighter is closer (Sec. 4.2.1); the choice of map is ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceConfig(Section):
+    """The face teacher (insightface detector and ArcFace recogniser)."""
+
+    pack: str | None = None
+    """Folder with the detector and recogniser (ONNX); None: the shipped mini pack."""
+    detector_size: Annotated[tuple[int, int], Within(32)]
+    """Detector input (width, height) in pixels, multiples of 32. Ours."""
+    min_score: Share = 0.5
+    """Detections below this score are dropped. Ours (insightface's own default)."""
+    min_size: NotNegative
+    """Faces with a shorter side below this many pixels of the frame are masked. Ours."""
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """onnxruntime execution providers, in order of preference."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(side % 32 for side in self.detector_size):
+            raise ValueError(f"detector_size: got {self.detector_size}; expected multiples of 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureConfig(Section):
+    """StructureAligner: a CogVideoX transformer with few layers (Eq. 2 and 4, Sec. 4.2.1)."""
+
+    num_layers: Count = 4
+    """Transformer layers. Ours (the paper: "reduced number of layers")."""
+    num_heads: Count
+    """Attention heads. Ours in mini; the base model's 48 in full."""
+    head_dim: Count
+    """Channels per head, a multiple of 16 for rotary positions in t, h, w."""
+    input: Literal["clean", "noisy"] = "clean"
+    """clean: the predicted clean latents (Eq. 2, 3, 8); noisy: latents one sampler step on (Eq. 4, 5, 9)."""
+    step: Annotated[int, Within(1, 999)] = 20
+    """Delta of Eq. 4 in timesteps, used when input is noisy. Ours."""
+    weights: str | None = None
+    """Folder of a trained aligner; None: the shipped one in mini, an error in full."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.head_dim % 16:
+            raise ValueError(f"head_dim: got {self.head_dim}; expected a multiple of 16 (rotary positions)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig(Section):
+    """IdentityAligner: residual blocks from latents to face embeddings (Eq. 6, Sec. 4.2.2)."""
+
+    width: Count
+    """Channels of the first residual block. Ours."""
+    num_blocks: Count
+    """Residual blocks. Ours."""
+    use_depth: bool = True
+    """Concatenate depth latents with the video latents, as in Eq. 6; False is the ablation of Table 3."""
+    weights: str | None = None
+    """Folder of a trained aligner; None: the shipped one in mini, an error in full."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(Section):
+    """The image-to-video recipe of CogVideoX."""
+
+    noise_mean: Annotated[float, Within(-20, 5)] = -3.0
+    """Mean of the log of the noise level put on the first frame. CogVideoX's value."""
+    noise_std: NotNegative = 0.5
+    """Standard deviation of that log; drawn anew at each step. CogVideoX's value."""
+    dropout: Share = 0.05
+    """Share of clips trained without their first frame. CogVideoX's value."""
+    caption_dropout: Share = 0.1
+    """Share of clips trained without their caption, for guidance. CogVideoX's value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig(Section):
+    """How the three losses are added (Eq. 11 and 12, Sec. 4.3)."""
+
+    weight_struct: NotNegative = 0.01
+    """Weight of the structure loss. Paper: 0.01, Sec. 5.3.3 and Table 2."""
+    weight_id: NotNegative = 1.0
+    """Weight of the identity loss. Paper: 1, Sec. 5.3.3 and Table 2."""
+    gate: Literal["none", "snr"] = "none"
+    """none: the paper; snr: structure weighted by alpha-bar, identity only where SNR >= 1. Ours."""
+    self_target: bool = False
+    """Structure target: False the teacher's depth latents; True the aligner on the true latents. Ours."""
+    detach_depth_for_id: bool = False
+    """Stop the identity loss's gradient at the predicted depth latents. Ours."""
+    id_floor: NotNegative = 0.035
+    """Identity loss of a zero output (mean |x| of a 512-d unit vector): a line in plots, not in the loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Section):
+    """One training run: either aligner, or the fine-tuning. All numbers are ours; see the presets."""
+
+    steps: Count
+    """Optimiser steps."""
+    batch_size: Count
+    """Clips per step, over all devices."""
+    lr: NotNegative
+    """Peak learning rate of AdamW; 0 changes nothing and is allowed for checks."""
+    warmup: CountOrZero
+    """Steps of linear warm-up."""
+    weight_decay: NotNegative = 1e-4
+    """AdamW weight decay."""
+    betas: Annotated[tuple[float, float], Within(0, 0.999999)] = (0.9, 0.95)
+    """AdamW momenta."""
+    clip_norm: Positive = 1.0
+    """Largest gradient norm; longer gradients are scaled down to it."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Learning rate after warm-up; cosine ends at zero."""
+    checkpoint_every: Count
+    """Steps between checkpoints; one more is written at the end."""
+    eval_every: Count
+    """Steps between evaluations on held-out clips."""
+    log_every: Count = 1
+    """Steps between lines of metrics.jsonl."""
+    ema: Annotated[float | None, Within(0, 0.999999)] = None
+    """Decay of the averaged weights; None: no average."""
+    resume: bool = True
+    """Go on from the last checkpoint of the run folder, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateConfig(Section):
+    """Sampling with the stock pipeline."""
+
+    num_inference_steps: Annotated[int, Within(1, 1000)]
+    """DDIM steps. CogVideoX: 50; mini: ours."""
+    guidance_scale: Annotated[float, Within(1)]
+    """Classifier-free guidance; 1 turns it off and halves the time. CogVideoX: 6."""
+    seeds: Annotated[tuple[int, ...], Within(0, 2**32 - 1)] = (0,)
+    """One video per clip and seed; every compared model uses the same ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Section):
+    """Everything that decides a run. Make one with `preset(name)` and change it with `override`."""
+
+    preset: PresetName = field(metadata={"fixed": "choose it with preset(name)"})
+    """Preset this config was made from."""
+    seed: Seed = 0
+    """Seed of data order, noise and new weights."""
+    video: VideoConfig
+    data: DataConfig
+    model: ModelConfig
+    depth: DepthConfig
+    face: FaceConfig
+    structure: StructureConfig
+    identity: IdentityConfig
+    image: ImageConfig
+    loss: LossConfig
+    pretrain_structure: TrainConfig
+    pretrain_identity: TrainConfig
+    finetune: TrainConfig
+    generate: GenerateConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionary of plain values (tuples stay tuples)."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """JSON text that `from_json` reads back to an equal config."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Config from JSON text, checked as strictly as `override`.
+
+        Args:
+            text: as written by `to_json`; fields that have a default may be missing.
+
+        Returns:
+            A config equal to the one that was written.
+
+        Raises:
+            ValueError: unknown or missing names, a value out of range, or no JSON object.
+            TypeError: a value of the wrong type.
+        """
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(
+                f"config: got {type(values).__name__}; expected an object, as to_json() writes it"
+            )
+        return build(cls, values)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the config as JSON, atomically; returns the path."""
+        return write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Config":
+        """Config from a file written by `save`.
+
+        Args:
+            path: JSON file.
+
+        Returns:
+            The config.
+
+        Raises:
+            FileNotFoundError: no such file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"config: got {path}; expected the config.json of a run, but nothing is there"
+            )
+        return cls.from_json(path.read_text(encoding="utf-8"))

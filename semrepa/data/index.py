@@ -1,0 +1,152 @@
+"""The index of a video collection: one JSON object per line, one line per clip.
+
+    {"path": "videos/a.mp4", "caption": "A woman waves in a kitchen.", "split": "train", "licence": "CC0-1.0"}
+
+Only `path` and `caption` are needed. Paths are relative to the folder of the index file.
+"""
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("train", "heldout")
+SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+SHOWN = 10
+"""Problems listed in one message; the rest is counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRow:
+    """One clip of a collection."""
+
+    id: str
+    """Name of the clip, unique in the index and safe as a file name; by default from the file's name."""
+    path: Path
+    """Video file."""
+    caption: str
+    """What the clip shows, as the text encoder will read it."""
+    identity: int | str | None = None
+    """Who is in the clip; None when nobody is, or nobody knows."""
+    seed: int | None = None
+    """Seed of a clip of the sample world; None for other videos."""
+    split: str = "train"
+    """"train" or "heldout"."""
+    start: float = 0.0
+    """Seconds after the first shown frame at which the clip begins."""
+    licence: str | None = None
+    """SPDX name of the licence, such as "CC0-1.0"."""
+    world: dict[str, Any] | None = None
+    """Arguments of `semrepa.world.sample_spec` besides the seed, which re-render the clip exactly."""
+
+
+def _problem(name: str, value: object) -> str | None:
+    """What is wrong with one field of a line, or None."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    checks = {
+        "id": (isinstance(value, str) and bool(SAFE_ID.fullmatch(value)), "letters, digits, '.', '_' and '-'"),
+        "path": (isinstance(value, str) and bool(value), "a file name"),
+        "caption": (isinstance(value, str), "a text"),
+        "identity": (value is None or (isinstance(value, int | str) and not isinstance(value, bool)), "a number or name"),
+        "seed": (value is None or (number and isinstance(value, int) and value >= 0), "a whole number from 0 on"),
+        "split": (value in SPLITS, f"one of {', '.join(SPLITS)}"),
+        "start": (number and value >= 0, "seconds from 0 on"),
+        "licence": (value is None or isinstance(value, str), "an SPDX licence name"),
+        "world": (value is None or isinstance(value, dict), "an object with arguments of sample_spec"),
+    }
+    if name not in checks:
+        near = difflib.get_close_matches(name, checks, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known fields are {', '.join(checks)}"
+        return f"got unknown field {name!r}; {hint}"
+    fine, expected = checks[name]
+    return None if fine else f"{name}: got {value!r}; expected {expected}"
+
+
+def _read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
+    """The row of one line, or what is wrong with it."""
+    try:
+        fields = json.loads(text)
+    except json.JSONDecodeError as error:
+        return None, [f"got no valid JSON ({error}); expected one object per line"]
+    if not isinstance(fields, dict):
+        return None, [f"got {type(fields).__name__}; expected an object such as {{\"path\": ..., \"caption\": ...}}"]
+    problems = [found for name, value in fields.items() if (found := _problem(name, value))]
+    problems += [f"got no field {name!r}; expected it on every line" for name in ("path", "caption") if name not in fields]
+    if problems:
+        return None, problems
+    path = folder / fields["path"]
+    named = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).lstrip(".") or "clip"
+    return ClipRow(**{"id": named} | fields | {"path": path}), []
+
+
+def _listed(items: list[str]) -> str:
+    more = f"\n  and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return "".join(f"\n  {item}" for item in items[:SHOWN]) + more
+
+
+def read_index(path: str | Path) -> list[ClipRow]:
+    """Read an index file and check every line, and that every video is there.
+
+    Args:
+        path: JSONL file.
+
+    Returns:
+        The rows in the order of the file, with paths resolved against its folder.
+
+    Raises:
+        FileNotFoundError: when the index or videos it names are missing; lists all of them.
+        ValueError: when the index is empty, or lines are wrong or share an id; names lines and fields.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"got index {path}; expected an existing JSONL file; see data_samples/index.jsonl")
+    rows: list[ClipRow] = []
+    problems: list[str] = []
+    first_line: dict[str, int] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip():
+            continue
+        row, found = _read_line(text, path.parent)
+        if row is not None:
+            if row.id in first_line:
+                found.append(f"got id {row.id!r} again (first on line {first_line[row.id]}); give each its own \"id\"")
+            first_line.setdefault(row.id, number)
+            rows.append(row)
+        problems += [f"line {number}: {problem}" for problem in found]
+    if problems:
+        raise ValueError(f"got index {path} with {len(problems)} wrong lines or fields; correct them:{_listed(problems)}")
+    if not rows:
+        raise ValueError(f"got empty index {path}; expected one JSON object per clip; see data_samples/index.jsonl")
+    if missing := [str(row.path) for row in rows if not row.path.is_file()]:
+        message = f"got index {path} naming {len(missing)} missing videos; expected paths relative to {path.parent}"
+        raise FileNotFoundError(f"{message}; copy them there or correct the paths:{_listed(missing)}")
+    return rows
+
+
+def write_index(path: str | Path, rows: Iterable[ClipRow]) -> Path:
+    """Write an index file, all at once or not at all; fields that hold their default are left out.
+
+    Args:
+        path: JSONL file.
+        rows: the clips; videos may lie anywhere, paths are written relative to the index.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    defaults = {field.name: field.default for field in dataclasses.fields(ClipRow)}
+    lines = []
+    for row in rows:
+        fields = {name: value for name, value in vars(row).items() if name == "split" or value != defaults[name]}
+        fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
+        lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text("".join(lines), encoding="utf-8")
+    os.replace(unfinished, path)
+    return path

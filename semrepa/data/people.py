@@ -1,0 +1,72 @@
+"""The human filter: keep the videos that show a person.
+
+The filter is a rule about boxes; who draws the boxes is up to the caller. The paper lets YOLOv8 look at the first
+frame. Source: Sec. 5.1.1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+PersonDetector = Callable[[UInt8[Tensor, "3 H W"]], Float[Tensor, "k 5"]]
+"""From one frame, RGB 0 to 255, to the k people in it: left, top, right, bottom in pixels, and score from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """What the filter decided about a clip, and on what grounds."""
+
+    present: bool
+    """Whether a person was found that is sure and large enough."""
+    frame: int
+    """Frame that decided."""
+    box: tuple[float, float, float, float] | None
+    """Left, top, right, bottom of its most convincing person, pixels; None when nobody was seen at all."""
+    score: float
+    """Score of that person, 0 to 1."""
+    area: float
+    """Share of the frame that the box covers, 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonFilter:
+    """Looks for a person who is sure and large enough."""
+
+    detector: PersonDetector
+    """Draws boxes around people."""
+    min_score: float = 0.5
+    """Least score."""
+    min_area: float = 0.02
+    """Least share of the frame."""
+    looks: int = 1
+    """Frames to look at, spread evenly from the first on, until one shows a person. The paper looks at the first."""
+
+    def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> Sighting:
+        """Decide about one clip.
+
+        Args:
+            frames: RGB, 0 to 255.
+
+        Returns:
+            The first look that shows a person, else the one with the highest score.
+        """
+        step = max(1, len(frames) // self.looks)
+        seen = []
+        for index in range(0, len(frames), step)[: self.looks]:
+            seen.append(self._look(frames[index], index))
+            if seen[-1].present:
+                return seen[-1]
+        return max(seen, key=lambda sighting: sighting.score)
+
+    def _look(self, frame: UInt8[Tensor, "3 H W"], index: int) -> Sighting:
+        height, width = frame.shape[1:]
+        best = Sighting(present=False, frame=index, box=None, score=0.0, area=0.0)
+        for left, top, right, bottom, score in self.detector(frame).tolist():
+            shown = max(0, min(right, width) - max(left, 0)) * max(0, min(bottom, height) - max(top, 0))
+            area = shown / (width * height)
+            present = score >= self.min_score and area >= self.min_area
+            if (present, score) > (best.present, best.score):
+                best = Sighting(present=present, frame=index, box=(left, top, right, bottom), score=score, area=area)
+        return best

@@ -1,0 +1,1 @@
+"""Scores of videos from plain tensors; networks and teachers stay outside."""

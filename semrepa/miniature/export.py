@@ -1,0 +1,39 @@
+"""Networks of the mini face pack as ONNX files that insightface loads."""
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from semrepa.teachers.pack import KIND_KEY
+
+
+def save_onnx(module: nn.Module, example: Tensor, path: Path, free: dict[int, str]) -> Path:
+    """Write a network as ONNX (opset 17), marked as mini weights.
+
+    The classic exporter is used: it needs no further package and folds batch normalisation into convolutions.
+
+    Args:
+        module: the network; one input, one or several outputs.
+        example: an input.
+        path: file to write.
+        free: axes of the input whose size stays free, with names.
+
+    Returns:
+        The path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            module.eval(), (example,), path, dynamo=False, opset_version=17, input_names=["image"],
+            dynamic_axes={"image": free},
+        )
+    model = onnx.load(path)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = KIND_KEY, "mini"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path

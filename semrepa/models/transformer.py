@@ -1,0 +1,100 @@
+"""One call for every CogVideoX transformer, the trained backbone and the structure aligner alike.
+
+It adds what the stock pipeline passes beside the latents: rotary positions, and `ofs` for version 1.5.
+"""
+
+from typing import Any
+
+from diffusers import CogVideoXTransformer3DModel
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
+from torch import Tensor
+
+from semrepa.shapes import Latents, PromptEmbeds, Timesteps
+
+
+def call_transformer(
+    transformer: CogVideoXTransformer3DModel,
+    latents: Latents,
+    prompt_embeds: PromptEmbeds,
+    timesteps: Timesteps,
+) -> Latents:
+    """Run a CogVideoX transformer with all it needs beside the latents: precision, rotary positions, `ofs`.
+
+    Args:
+        transformer: any CogVideoX transformer.
+        latents: input with all its channels.
+        prompt_embeds: text features.
+        timesteps: noise level of each clip.
+
+    Returns:
+        Its answer in float32.
+
+    Raises:
+        ValueError: when channels, text features or sizes do not fit the transformer.
+    """
+    _check_inputs(transformer.config, latents, prompt_embeds)
+    dtype = transformer.dtype
+    has_ofs = transformer.config.ofs_embed_dim is not None
+    answer = transformer(
+        hidden_states=latents.to(dtype),
+        encoder_hidden_states=prompt_embeds.to(dtype),
+        timestep=timesteps,
+        ofs=latents.new_full((1,), 2.0, dtype=dtype) if has_ofs else None,
+        image_rotary_emb=rotary(transformer, latents.shape[1], *latents.shape[3:]),
+        return_dict=False,
+    )[0]
+    return answer.float()
+
+
+def rotary(
+    transformer: CogVideoXTransformer3DModel, frames: int, height: int, width: int
+) -> tuple[Tensor, Tensor] | None:
+    """Compute the rotary position embedding for latents of a size, as the stock pipeline does.
+
+    Args:
+        transformer: CogVideoX transformer.
+        frames: latent frames.
+        height: latent height.
+        width: latent width.
+
+    Returns:
+        Cosines and sines, (tokens, head dim) each; None for a transformer without rotary positions.
+    """
+    config = transformer.config
+    if not config.use_rotary_positional_embeddings:
+        return None
+    patch = config.patch_size
+    grid = (height // patch, width // patch)
+    base_height, base_width = config.sample_height // patch, config.sample_width // patch
+    if config.patch_size_t is None:
+        crops = get_resize_crop_region_for_grid(grid, base_width, base_height)
+        kind = {"crops_coords": crops, "temporal_size": frames}
+    else:
+        tokens = -(-frames // config.patch_size_t)
+        size = (base_height, base_width)
+        kind = {"crops_coords": None, "temporal_size": tokens, "grid_type": "slice", "max_size": size}
+    return get_3d_rotary_pos_embed(
+        embed_dim=config.attention_head_dim, grid_size=grid, device=transformer.device, **kind
+    )
+
+
+def _check_inputs(config: Any, latents: Latents, prompt_embeds: PromptEmbeds) -> None:
+    _, frames, channels, height, width = latents.shape
+    tokens, features = prompt_embeds.shape[1:]
+    if channels != config.in_channels:
+        raise ValueError(
+            f"got {channels} channels in all; expected {config.in_channels}; "
+            "an image-to-video transformer takes noisy latents and image latents"
+        )
+    if features != config.text_embed_dim:
+        raise ValueError(f"got text features of size {features}; expected {config.text_embed_dim}")
+    has_table = not config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings
+    if has_table and tokens != config.max_text_seq_length:
+        raise ValueError(f"got {tokens} text tokens; expected {config.max_text_seq_length}; pad the captions")
+    patch_t = config.patch_size_t or 1
+    if height % config.patch_size or width % config.patch_size or frames % patch_t:
+        raise ValueError(
+            f"got latents of {frames}x{height}x{width} (frames x height x width); expected multiples of "
+            f"{patch_t}x{config.patch_size}x{config.patch_size}"
+        )

@@ -1,0 +1,303 @@
+"""Teachers, VAE and text encoder, once over every clip, into a feature store."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLCogVideoX
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from semrepa.config import Config
+from semrepa.data.index import ClipRow
+from semrepa.data.people import PersonFilter
+from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash
+from semrepa.data.video import ClipError, VideoClip, read_clip, reader_versions
+from semrepa.depth import colorize, depth_range, normalize
+from semrepa.models.cogvideox import encode_prompts, load_cogvideox
+from semrepa.models.latents import encode
+from semrepa.prepare.clips import world_hash
+from semrepa.provenance import Provenance, sha256_of
+from semrepa.runtime import compute_dtype, pick_device, write_json
+from semrepa.shapes import Depth, Frames
+from semrepa.teachers import DepthTeacher, FaceTeacher
+from semrepa.weights import check_weights
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+"""Called after each clip with clips done, clips in all, and the clip's id."""
+
+SCHEMA = 1
+"""Raised when records change their meaning, so that older stores are not mistaken for new ones."""
+TEXT_BATCH = 32
+FACE_LOOKS = 5
+"""Frames on which a person may show the face, where faces stand for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teachers:
+    """Who answers the questions about a clip."""
+
+    depth: DepthTeacher
+    """How far every pixel is."""
+    face: FaceTeacher
+    """Whose face is in each frame."""
+    people: PersonFilter
+    """Whether there is a person at all."""
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Total by stage."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of this block to stage `name`."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+
+
+def load_teachers(cfg: Config) -> Teachers:
+    """Load the frozen teachers that a config names.
+
+    Until a person detector is at hand, a face on one of a few frames stands for a person.
+
+    Args:
+        cfg: resolved config.
+
+    Returns:
+        The teachers.
+
+    Raises:
+        FileNotFoundError: when weights are missing; lists all of them.
+        ValueError: for a depth teacher that cannot be run.
+    """
+    from semrepa.teachers.exact import ExactDepth
+    from semrepa.teachers.face import InsightFaceTeacher
+
+    *_, face_pack = check_weights(cfg, ("depth", "face"))
+    if cfg.depth.teacher != "exact":
+        raise ValueError(f"depth.teacher: got {cfg.depth.teacher!r}; expected 'exact'; others cannot be run yet")
+    face = InsightFaceTeacher(
+        Path(face_pack.source),
+        detector_size=cfg.face.detector_size,
+        min_score=cfg.face.min_score,
+        min_size=cfg.face.min_size,
+        providers=cfg.face.providers,
+    )
+    people = PersonFilter(
+        detector=people_by_face(face),
+        min_score=cfg.data.min_person_score,
+        min_area=cfg.data.min_person_area,
+        looks=FACE_LOOKS,
+    )
+    return Teachers(depth=ExactDepth(fps=cfg.video.fps), face=face, people=people)
+
+
+def people_by_face(face: FaceTeacher) -> Callable[[UInt8[Tensor, "3 H W"]], Float[Tensor, "k 5"]]:
+    """Turn a face teacher into a detector of people: head, shoulders and chest around the face.
+
+    It overlooks people who turn their back, which a real person detector does not.
+
+    Args:
+        face: the teacher.
+
+    Returns:
+        A detector for `PersonFilter`.
+    """
+
+    def detect(frame: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "k 5"]:
+        track = face(frame[None])
+        if not track.mask[0]:
+            return torch.zeros(0, 5)
+        left, top, right, bottom = track.boxes[0].tolist()
+        width, height = right - left, bottom - top
+        return torch.tensor([[left - width, top - 0.5 * height, right + width, bottom + 2 * height, track.scores[0]]])
+
+    return detect
+
+
+def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, object]:
+    """Collect everything that changes the numbers of a record.
+
+    Args:
+        cfg: resolved config.
+        weights: of model, depth and face teacher, in this order.
+
+    Returns:
+        JSON values by name.
+    """
+    model, depth, face = weights
+    folder = Path(model.source)
+    return {
+        "schema": SCHEMA,
+        "readers": reader_versions(),
+        "video": asdict(cfg.video),
+        "vae": sha256_of(folder / "vae"),
+        "text_encoder": sha256_of(folder / "text_encoder"),
+        "tokenizer": sha256_of(folder / "tokenizer"),
+        "text_length": text_length(folder),
+        "dtype": str(compute_dtype(pick_device(), cfg.model.dtype)),
+        "depth": [cfg.depth.teacher, world_hash() if cfg.depth.teacher == "exact" else depth.sha256],
+        "colormap": cfg.depth.colormap,
+        "face": [face.sha256, *cfg.face.detector_size, cfg.face.min_score, cfg.face.min_size],
+        "people": [cfg.data.min_person_score, cfg.data.min_person_area],
+    }
+
+
+def text_length(folder: Path) -> int:
+    """Tokens of a caption that the transformer in a diffusers folder expects."""
+    return int(json.loads((folder / "transformer" / "config.json").read_text())["max_text_seq_length"])
+
+
+def prepare(
+    cfg: Config,
+    rows: Sequence[ClipRow],
+    cache_dir: str | Path,
+    *,
+    teachers: Teachers | None = None,
+    progress: Progress | None = None,
+) -> FeatureStore:
+    """Fill a feature store with the records of all clips that are not in it yet.
+
+    A clip that cannot be used is no error: it is noted in the store's `rejects()` with its reason. Counts and seconds
+    by stage are written to `report.json` in the store's folder.
+
+    Args:
+        cfg: resolved config.
+        rows: the clips.
+        cache_dir: folder for stores; `data.store` overrides it. Other settings get another folder there.
+        teachers: loaded teachers; None loads what the config names.
+        progress: called after each clip.
+
+    Returns:
+        The store.
+
+    Raises:
+        FileNotFoundError: when weights are missing; lists all of them.
+        ValueError: when `data.store` was made with other settings.
+    """
+    weights = check_weights(cfg, ("model", "depth", "face"))
+    made_from = fingerprint(cfg, weights)
+    folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
+    store = FeatureStore(folder, made_from)
+    todo = [row for row in rows if not store.has(row.id, source_hash(row))]
+    if todo:
+        log.info("preparing %d of %d clips in %s", len(todo), len(rows), folder)
+        _fill(store, todo, cfg, Path(weights[0].source), teachers or load_teachers(cfg), progress)
+    return store
+
+
+def source_hash(row: ClipRow) -> str:
+    """Digits that change when the clip behind an id changes: its file's size, caption, start, or world arguments."""
+    size = row.path.stat().st_size if row.path.is_file() else None
+    parts = json.dumps([size, row.caption, row.start, row.seed, row.world], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+
+def _fill(
+    store: FeatureStore,
+    rows: Sequence[ClipRow],
+    cfg: Config,
+    model: Path,
+    teachers: Teachers,
+    progress: Progress | None,
+) -> None:
+    watch = Stopwatch()
+    with watch.stage("text"):
+        prompts = _embed_captions(cfg, model, sorted({row.caption for row in rows}))
+    device = pick_device()
+    vae = load_cogvideox(model, parts=("vae",), device=device, dtype=compute_dtype(device, cfg.model.dtype)).vae
+    rejected = 0
+    for done, row in enumerate(rows, 1):
+        outcome = _process(row, cfg, vae, teachers, watch)
+        if isinstance(outcome, Reject):
+            log.info("left out: %s", outcome.message)
+            store.reject(outcome)
+            rejected += 1
+        else:
+            store.write(row.id, outcome | {"prompt_embeds": prompts[row.caption]}, source_hash(row))
+        if progress:
+            progress(done, len(rows), row.id)
+    report = {"written": len(rows) - rejected, "rejected": rejected, "seconds": watch.seconds}
+    write_json(store.folder / "report.json", report)
+
+
+def _embed_captions(cfg: Config, model: Path, captions: Sequence[str]) -> dict[str, Float[Tensor, "l e"]]:
+    """Text features of each caption, float16 on the CPU; the text encoder is freed again."""
+    device = pick_device()
+    dtype = compute_dtype(device, cfg.model.dtype)
+    parts = load_cogvideox(model, parts=("tokenizer", "text_encoder"), device=device, dtype=dtype)
+    length = text_length(model)
+    embeds: list[Tensor] = []
+    for first in range(0, len(captions), TEXT_BATCH):
+        some = captions[first : first + TEXT_BATCH]
+        embeds += encode_prompts(some, parts.tokenizer, parts.text_encoder, length).half().cpu().unbind()
+    return dict(zip(captions, embeds, strict=True))
+
+
+def _process(
+    row: ClipRow, cfg: Config, vae: AutoencoderKLCogVideoX, teachers: Teachers, watch: Stopwatch
+) -> Record | Reject:
+    """The record of one clip without its text, or why it is left out."""
+    video = cfg.video
+    try:
+        with watch.stage("read"):
+            clip = read_clip(
+                row.path,
+                num_frames=video.num_frames,
+                fps=video.fps,
+                size=(video.height, video.width),
+                start=row.start,
+            )
+    except ClipError as error:
+        return Reject(row.id, error.reason, str(error))
+    except FileNotFoundError as error:
+        return Reject(row.id, "missing", str(error))
+    with watch.stage("people"):
+        sighting = teachers.people(clip.frames)
+    if not sighting.present:
+        message = f"got {row.path} with nobody in it (best score {sighting.score:.2f}, area {sighting.area:.3f}); "
+        return Reject(row.id, "no_person", message + "expected a person; lower data.min_person_score or leave it out")
+    with watch.stage("face"):
+        track = teachers.face(clip.frames)
+    with watch.stage("depth"):
+        depth_frames, value_range = _look_deep(row, clip, cfg, teachers.depth)
+    with watch.stage("vae"):  # both at once: in float32 on a CPU a batch of one is ten times slower
+        latents = encode(vae, torch.cat([clip.frames[None], depth_frames])).half().cpu()
+    return {
+        "latents": latents[0],
+        "depth_latents": latents[1],
+        "depth_range": value_range,
+        "first_frame": clip.frames[0],
+        "id_embeds": track.embeds.half(),
+        "face_mask": track.mask,
+        "face_boxes": track.boxes,
+        "content": torch.tensor(clip.content, dtype=torch.int32),
+        "timestamps": torch.tensor(clip.timestamps),
+    }
+
+
+def _look_deep(
+    row: ClipRow, clip: VideoClip, cfg: Config, teacher: DepthTeacher
+) -> tuple[Frames, Float[Tensor, "2"]]:
+    """Colorized depth, and its range of disparity. The teacher sees the picture only; padding is as far as can be."""
+    top, left, height, width = clip.content
+    inside = slice(top, top + height), slice(left, left + width)
+    depth: Depth = teacher(row, clip.frames[None, :, :, *inside])
+    values = torch.zeros(1, *clip.frames[:, 0].shape)
+    values[:, :, *inside] = normalize(depth, kind=teacher.kind).cpu()
+    return colorize(values, cfg.depth.colormap), depth_range(depth, kind=teacher.kind)[0].float().cpu()

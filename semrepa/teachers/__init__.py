@@ -1,0 +1,70 @@
+"""Teachers: the frozen networks (or exact answers) whose per-frame meaning the aligners learn to predict.
+
+A depth teacher answers how far every pixel is, a face teacher who is in the picture. Both are called while the
+feature store is prepared and when videos are scored, never inside a training step.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from semrepa.data.index import ClipRow
+from semrepa.runtime import Provenance
+from semrepa.shapes import Depth, Frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceTrack:
+    """The face of one person through one clip of n frames."""
+
+    embeds: Float[Tensor, "n 512"]
+    """L2-normalised identity embedding of each frame, zeros where the face is missing."""
+    mask: Bool[Tensor, " n"]
+    """True on frames where the person's face was found."""
+    boxes: Float[Tensor, "n 4"]
+    """Left, top, right, bottom in pixels of the given frames, NaN where the face is missing."""
+    points: Float[Tensor, "n 5 2"]
+    """Eyes, nose, mouth corners (x, y) in pixels, NaN where the face is missing."""
+    scores: Float[Tensor, " n"]
+    """Detection score in [0, 1], 0 where the face is missing."""
+
+
+class DepthTeacher(Protocol):
+    """Answers how far every pixel of a clip is."""
+
+    kind: Literal["metric", "disparity"]
+    """"metric": distance along the viewing axis in metres. "disparity": large is near, unknown scale and shift."""
+    provenance: Provenance
+    """Where the answers come from."""
+
+    def __call__(self, row: ClipRow, frames: Frames) -> Depth:
+        """Estimate the depth of one clip.
+
+        Args:
+            row: the clip's row in the index.
+            frames: (1, n, 3, H, W) RGB, 0 to 255.
+
+        Returns:
+            (1, n, H, W) depth of the teacher's `kind`.
+        """
+        ...
+
+
+class FaceTeacher(Protocol):
+    """Finds and recognises the face of the person in a clip."""
+
+    provenance: Provenance
+    """Which model files answer."""
+
+    def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> FaceTrack:
+        """Follow one person's face through a clip.
+
+        Args:
+            frames: (n, 3, H, W) RGB, 0 to 255.
+
+        Returns:
+            The track; every frame is masked when there is no face.
+        """
+        ...

@@ -1,0 +1,213 @@
+"""What fine-tuning minimises: the combined loss of a batch (Eq. 11 and 12, Sec. 4.3)."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from torch import nn
+
+from semrepa.config import Config
+from semrepa.data.dataset import Batch
+from semrepa.diffusion import add_noise
+from semrepa.models.cogvideox import image_condition, predict_v
+from semrepa.runtime import autocast
+from semrepa.shapes import AlphaTable, Latents, PerSample, PromptEmbeds, Scalar, Timesteps
+from semrepa.training.alignment import (
+    Aligners,
+    Prediction,
+    combine,
+    finetune_losses,
+    gradient_balance,
+    weighted_terms,
+)
+from semrepa.training.evaluate import eval_timesteps, means
+from semrepa.training.loop import step_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen:
+    """All that fine-tuning needs besides the transformer, none of it trained."""
+
+    vae: AutoencoderKLCogVideoX
+    """Encodes the first frame anew in each step, with fresh noise."""
+    aligners: Aligners
+    """Frozen aligners."""
+    alphas_cumprod: AlphaTable
+    """Noise table of the checkpoint."""
+    empty_prompt: PromptEmbeds
+    """Text features of the empty caption, (1, l, e), for caption dropout."""
+
+
+class CombinedObjective(nn.Module):
+    """The loss of one batch as a function of the transformer's weights.
+
+    Only the transformer is a submodule: the frozen networks are neither trained, saved nor wrapped.
+    """
+
+    def __init__(self, transformer: CogVideoXTransformer3DModel, frozen: Frozen, cfg: Config) -> None:
+        """Put the parts together.
+
+        Args:
+            transformer: what is trained.
+            frozen: everything else.
+            cfg: image recipe, structure formulation, weights and gate.
+        """
+        super().__init__()
+        self.transformer = transformer
+        self.frozen = frozen
+        self.cfg = cfg
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a batch and its detached parts.
+
+        Args:
+            batch: clips on the device of the transformer.
+            generator: CPU source of all randomness of the step.
+
+        Returns:
+            The loss to minimise, and batch means of the raw, gated and weighted parts.
+
+        Source: Eq. (11), (12), Sec. 4.3.
+        """
+        prediction = self.predict(batch, generator)
+        losses = self.losses(prediction, batch)
+        return combine(losses, prediction.timesteps, self.frozen.alphas_cumprod, self.cfg.loss)
+
+    def predict(self, batch: Batch, generator: torch.Generator) -> Prediction:
+        """Ask the transformer for v as in training: random timestep, noisy first frame, dropped conditions.
+
+        Args:
+            batch: clips.
+            generator: CPU source of randomness.
+
+        Returns:
+            What it saw and what it answered.
+        """
+        image, table, device = self.cfg.image, self.frozen.alphas_cumprod, batch.latents.device
+        count, frames = batch.latents.shape[:2]
+        noise = torch.randn(batch.latents.shape, generator=generator).to(device)
+        timesteps = torch.randint(len(table), (count,), generator=generator).to(device)
+        dropped = (torch.rand(count, generator=generator) < image.caption_dropout).to(device)
+        image_latents = image_condition(
+            self.frozen.vae,
+            batch.first_frames,
+            frames,
+            generator=generator,
+            noise_mean=image.noise_mean,
+            noise_std=image.noise_std,
+            dropout=image.dropout,
+        )
+        prompts = torch.where(dropped.view(-1, 1, 1), self.frozen.empty_prompt, batch.prompt_embeds)
+        return self.predict_at(batch.latents, noise, timesteps, image_latents, prompts)
+
+    def predict_at(
+        self,
+        latents: Latents,
+        noise: Latents,
+        timesteps: Timesteps,
+        image_latents: Latents,
+        prompt_embeds: PromptEmbeds,
+    ) -> Prediction:
+        """Ask the transformer for v with everything given.
+
+        Args:
+            latents: clean latents.
+            noise: noise to add.
+            timesteps: noise level of each clip.
+            image_latents: first-frame condition.
+            prompt_embeds: text features.
+
+        Returns:
+            What it saw and what it answered.
+        """
+        noisy = add_noise(latents, noise, timesteps, self.frozen.alphas_cumprod)
+        with autocast(noisy.device):
+            v_pred = predict_v(self.transformer, noisy, image_latents, prompt_embeds, timesteps)
+        return Prediction(
+            noise=noise,
+            noisy_latents=noisy,
+            timesteps=timesteps,
+            v_pred=v_pred,
+            alphas_cumprod=self.frozen.alphas_cumprod,
+        )
+
+    def losses(
+        self, prediction: Prediction, batch: Batch, wanted: Sequence[str] | None = None
+    ) -> dict[str, PerSample]:
+        """Raw losses of each clip, see `finetune_losses`.
+
+        Args:
+            prediction: from `predict` or `predict_at`.
+            batch: the same clips.
+            wanted: alignment losses to compute; None: those with a weight.
+
+        Returns:
+            One number per clip for each loss.
+        """
+        return finetune_losses(
+            prediction,
+            batch,
+            self.frozen.aligners,
+            loss=self.cfg.loss,
+            structure=self.cfg.structure,
+            wanted=wanted,
+        )
+
+    def balance(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Measure how hard each loss pulls at the transformer, for one forward and one backward per loss.
+
+        Args:
+            batch: clips.
+            generator: CPU source of randomness.
+
+        Returns:
+            Gradient norms and cosines of the gated and weighted losses, see `gradient_balance`.
+        """
+        prediction = self.predict(batch, generator)
+        losses = self.losses(prediction, batch)
+        terms = weighted_terms(losses, prediction.timesteps, self.frozen.alphas_cumprod, self.cfg.loss)
+        return gradient_balance(terms, [p for p in self.transformer.parameters() if p.requires_grad])
+
+    @torch.no_grad()
+    def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+        """Evaluate at nine fixed noise levels, with fixed noise and the undisturbed first frame.
+
+        Every alignment loss that has an aligner is computed, also those without a weight, so that a plain
+        fine-tuning can be compared with an aligned one.
+
+        Args:
+            batches: held-out clips.
+            seed: seed of the noise.
+
+        Returns:
+            `loss_diff`, `loss_struct`, `loss_id`: means over clips and noise levels; and each at one level,
+            such as `loss_diff@300`. Clips without a face do not count in `loss_id`.
+        """
+        table, wanted = self.frozen.alphas_cumprod, self._computable()
+        values: dict[str, list[PerSample]] = defaultdict(list)
+        for index, batch in enumerate(batches):
+            count, frames = batch.latents.shape[:2]
+            noise = torch.randn(batch.latents.shape, generator=step_generator(seed, 0, index)).to(
+                table.device
+            )
+            image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
+            for level in eval_timesteps(len(table)):
+                timesteps = torch.full((count,), level, device=table.device)
+                prediction = self.predict_at(
+                    batch.latents, noise, timesteps, image_latents, batch.prompt_embeds
+                )
+                for name, loss in self.losses(prediction, batch, wanted).items():
+                    counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
+                    values[f"loss_{name}@{level}"].append(loss[counted])
+        return means(values)
+
+    def _computable(self) -> list[str]:
+        """Alignment losses that the aligners can compute."""
+        structure, identity = self.frozen.aligners.structure, self.frozen.aligners.identity
+        reads_depth = (
+            identity is not None and identity.config.use_depth and self.cfg.structure.input == "clean"
+        )
+        can_id = identity is not None and (structure is not None or not reads_depth)
+        return [name for name, possible in (("struct", structure is not None), ("id", can_id)) if possible]

@@ -1,0 +1,127 @@
+"""Fine-tuning the diffusion transformer with the combined loss (Eq. 11 and 12, Sec. 4.3)."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import CogVideoXTransformer3DModel
+
+from semrepa.config import Config
+from semrepa.data.dataset import Batch
+from semrepa.data.store import FeatureStore
+from semrepa.diffusion import alphas_cumprod
+from semrepa.models.cogvideox import CogVideoX, encode_prompts
+from semrepa.models.freeze import freeze
+from semrepa.runtime import pick_device
+from semrepa.training.alignment import Aligners
+from semrepa.training.checkpoint import publish
+from semrepa.training.combined import CombinedObjective, Frozen
+from semrepa.training.log import StepLog
+from semrepa.training.loop import Task, train
+from semrepa.training.sources import (
+    check_aligners,
+    heldout_batches,
+    load_aligners,
+    load_base,
+    store_record,
+    training_stream,
+    weights_record,
+)
+
+
+def finetune(
+    cfg: Config,
+    store: FeatureStore,
+    run_dir: Path | str,
+    *,
+    train_ids: Sequence[str],
+    heldout_ids: Sequence[str] = (),
+    parts: CogVideoX | None = None,
+    aligners: Aligners | None = None,
+    resume: bool | None = None,
+    balance_every: int = 0,
+) -> Iterator[StepLog]:
+    """Fine-tune the transformer; it ends up in `run_dir/transformer`, for the stock pipeline.
+
+    Args:
+        cfg: `cfg.finetune`, `cfg.loss`, `cfg.structure`, `cfg.image` and the seed decide the run.
+        store: prepared features.
+        run_dir: run folder.
+        train_ids: training clips.
+        heldout_ids: clips for evaluation.
+        parts: the loaded base model, which stays as it is; None loads the one that `cfg` names.
+        aligners: aligners, frozen here; None loads those that `cfg` names.
+        resume: go on from the last checkpoint of the folder; None: as `cfg.finetune` says.
+        balance_every: steps between measurements of gradient norms and cosines of the losses; 0: never.
+
+    Returns:
+        One log per step, see `train`; nothing is trained before the first is asked for.
+
+    Raises:
+        ValueError: clips without a record, aligners that do not fit the config, or an aligner missing.
+        FileNotFoundError: weights that are not on this machine.
+    """
+    stream = training_stream(store, train_ids, cfg.finetune.batch_size, cfg.seed)
+    aligners = aligners or load_aligners(cfg)
+    check_aligners(cfg, aligners)
+    transformer, frozen = _prepare(parts, cfg, aligners)
+    objective = CombinedObjective(transformer, frozen, cfg)
+
+    def inspect(step: int, batch: Batch, generator: torch.Generator) -> Mapping[str, float]:
+        return objective.balance(batch, generator) if (step - 1) % balance_every == 0 else {}
+
+    task = Task(
+        objective=objective,
+        batches=stream,
+        evaluate=lambda: objective.heldout(
+            heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
+        ),
+        inspect=inspect if balance_every else None,
+        floors={"loss_id": {"zero output": cfg.loss.id_floor}},
+        export=lambda: publish(transformer, Path(run_dir) / "transformer"),
+        recipe=_recipe(cfg, store, train_ids, aligners),
+    )
+    cfg.save(Path(run_dir) / "config.json")
+    return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume)
+
+
+def _prepare(
+    parts: CogVideoX | None, cfg: Config, aligners: Aligners
+) -> tuple[CogVideoXTransformer3DModel, Frozen]:
+    """Transformer to be trained, and the frozen rest; the text encoder is only needed once."""
+    device = pick_device()
+    loaded = parts or load_base(cfg)
+    transformer = copy.deepcopy(loaded.transformer) if parts else loaded.transformer
+    length = transformer.config.max_text_seq_length
+    frozen = Frozen(
+        vae=loaded.vae.to(device),
+        aligners=_frozen(aligners, device),
+        alphas_cumprod=alphas_cumprod(loaded.noise_scheduler, device),
+        empty_prompt=encode_prompts([""], loaded.tokenizer, loaded.text_encoder, length).float().to(device),
+    )
+    return transformer.float().requires_grad_(True).train(), frozen
+
+
+def _frozen(aligners: Aligners, device: torch.device) -> Aligners:
+    found = {
+        name: freeze(aligner).to(device) for name, aligner in vars(aligners).items() if aligner is not None
+    }
+    return Aligners(**found)
+
+
+def _recipe(cfg: Config, store: FeatureStore, train_ids: Sequence[str], aligners: Aligners) -> dict[str, Any]:
+    return {
+        "stage": "finetune",
+        "model": cfg.model.weights,
+        "structure": {"input": cfg.structure.input, "step": cfg.structure.step},
+        "image": asdict(cfg.image),
+        "loss": asdict(cfg.loss),
+        "aligners": {
+            "structure": weights_record(aligners.structure),
+            "identity": weights_record(aligners.identity),
+        },
+        "data": store_record(store, train_ids),
+    }

@@ -1,0 +1,169 @@
+"""What the two aligners minimise in pretraining (Eq. 2 to 7, Sec. 4.2)."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.functional import cosine_similarity
+
+from semrepa.data.dataset import Batch
+from semrepa.diffusion import add_noise
+from semrepa.losses import identity_loss, structure_loss
+from semrepa.models.identity import IdentityAligner
+from semrepa.models.structure import StructureAligner
+from semrepa.runtime import autocast
+from semrepa.shapes import AlphaTable, Embeddings, Latents, PerSample, Scalar, Timesteps
+from semrepa.training.evaluate import eval_timesteps, means
+from semrepa.training.loop import step_generator
+
+
+class StructureObjective(nn.Module):
+    """Loss of the structure aligner on clean latents, or on noisy ones when it has a noise table."""
+
+    def __init__(self, aligner: StructureAligner, table: AlphaTable | None = None) -> None:
+        """Put the parts together.
+
+        Args:
+            aligner: what is trained.
+            table: noise table for the noisy formulation; None is the clean one.
+        """
+        super().__init__()
+        self.aligner = aligner
+        self.table = table
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a batch and its detached part.
+
+        Args:
+            batch: clips.
+            generator: CPU source of noise and timesteps, drawn uniformly.
+
+        Returns:
+            Mean squared error, and the same as `loss_struct`.
+
+        Source: Eq. (2), (3) clean and Eq. (4), (5) noisy, Sec. 4.2.1.
+        """
+        if self.table is None:
+            loss = self.clean(batch).mean()
+        else:
+            noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents.device)
+            drawn = torch.randint(len(self.table), (len(noise),), generator=generator)
+            loss = self.noisy(batch, noise, drawn.to(noise.device)).mean()
+        return loss, {"loss_struct": loss.detach()}
+
+    def clean(self, batch: Batch) -> PerSample:
+        """Loss of each clip on clean latents (Eq. 2 and 3).
+
+        Args:
+            batch: clips.
+
+        Returns:
+            Mean squared error of each clip.
+        """
+        with autocast(batch.latents.device):
+            pred = self.aligner(batch.latents)
+        return structure_loss(pred, batch.depth_latents)
+
+    def noisy(self, batch: Batch, noise: Latents, timesteps: Timesteps) -> PerSample:
+        """Loss of each clip on noisy latents: the same noise on video and depth (Eq. 4 and 5).
+
+        Args:
+            batch: clips.
+            noise: noise for both.
+            timesteps: noise level of each clip.
+
+        Returns:
+            Mean squared error of each clip.
+        """
+        with autocast(noise.device):
+            pred = self.aligner(add_noise(batch.latents, noise, timesteps, self.table), timesteps)
+        return structure_loss(pred, add_noise(batch.depth_latents, noise, timesteps, self.table))
+
+    def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+        """Evaluate, on noisy latents at nine fixed noise levels with fixed noise.
+
+        Args:
+            batches: held-out clips.
+            seed: seed of the noise.
+
+        Returns:
+            `loss_struct`, and `loss_struct@<timestep>` for the noisy formulation.
+        """
+        losses: dict[str, list[PerSample]] = {}
+        for index, batch in enumerate(batches):
+            if self.table is None:
+                losses.setdefault("loss_struct", []).append(self.clean(batch))
+                continue
+            noise = torch.randn(batch.latents.shape, generator=step_generator(seed, 0, index)).to(
+                self.table.device
+            )
+            for level in eval_timesteps(len(self.table)):
+                timesteps = torch.full((len(noise),), level, device=noise.device)
+                losses.setdefault(f"loss_struct@{level}", []).append(self.noisy(batch, noise, timesteps))
+        return means(losses)
+
+
+class IdentityObjective(nn.Module):
+    """Loss of the identity aligner, with or without depth latents as its config says."""
+
+    def __init__(self, aligner: IdentityAligner) -> None:
+        """Put the parts together.
+
+        Args:
+            aligner: what is trained.
+        """
+        super().__init__()
+        self.aligner = aligner
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a batch, averaged over the clips that show a face, and its detached parts.
+
+        Args:
+            batch: clips.
+            generator: not used, nothing is random.
+
+        Returns:
+            Mean absolute error, and the same as `loss_id` with the `cosine` to the teacher's embeddings.
+
+        Source: Eq. (6), (7), Sec. 4.2.2.
+        """
+        del generator
+        pred = self.predict(batch)
+        faces = batch.face_mask.any(dim=1).sum().clamp(min=1)
+        loss = identity_loss(pred, batch.id_embeds, batch.face_mask).sum() / faces
+        return loss, {"loss_id": loss.detach(), "cosine": _cosine(pred.detach(), batch).sum() / faces}
+
+    def predict(self, batch: Batch) -> Embeddings:
+        """Predict the face embeddings of true latents (Eq. 6).
+
+        Args:
+            batch: clips.
+
+        Returns:
+            Embedding of each video frame.
+        """
+        depth = batch.depth_latents if self.aligner.config.use_depth else None
+        with autocast(batch.latents.device):
+            return self.aligner(batch.latents, depth)
+
+    def heldout(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Evaluate on clips that show a face.
+
+        Args:
+            batches: held-out clips.
+
+        Returns:
+            `loss_id` and `cosine` to the teacher's embeddings.
+        """
+        losses: dict[str, list[PerSample]] = {"loss_id": [], "cosine": []}
+        for batch in batches:
+            pred, seen = self.predict(batch), batch.face_mask.any(dim=1)
+            losses["loss_id"].append(identity_loss(pred, batch.id_embeds, batch.face_mask)[seen])
+            losses["cosine"].append(_cosine(pred, batch)[seen])
+        return means(losses)
+
+
+def _cosine(pred: Embeddings, batch: Batch) -> PerSample:
+    """Mean cosine to the teacher's embeddings over the frames that show a face; 0 for a clip without any."""
+    similar = cosine_similarity(pred, batch.id_embeds, dim=-1) * batch.face_mask
+    return similar.sum(dim=1) / batch.face_mask.sum(dim=1).clamp(min=1)

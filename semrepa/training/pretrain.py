@@ -1,0 +1,180 @@
+"""Pretraining of the two aligners on stored latents (Eq. 2 to 7, Sec. 4.2)."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from semrepa.config import Config
+from semrepa.data.dataset import Batch
+from semrepa.data.store import FeatureStore
+from semrepa.diffusion import alphas_cumprod
+from semrepa.models.cogvideox import load_cogvideox
+from semrepa.models.identity import IdentityAligner
+from semrepa.models.structure import StructureAligner
+from semrepa.provenance import mini_asset
+from semrepa.runtime import pick_device, seed_everything
+from semrepa.shapes import AlphaTable
+from semrepa.training.checkpoint import publish
+from semrepa.training.floors import floors, sample
+from semrepa.training.log import StepLog
+from semrepa.training.loop import Task, train
+from semrepa.training.objectives import IdentityObjective, StructureObjective
+from semrepa.training.sources import heldout_batches, store_record, training_stream
+
+
+def pretrain_structure(
+    cfg: Config,
+    store: FeatureStore,
+    run_dir: Path | str,
+    *,
+    train_ids: Sequence[str],
+    heldout_ids: Sequence[str] = (),
+    aligner: StructureAligner | None = None,
+    table: AlphaTable | None = None,
+    resume: bool | None = None,
+) -> Iterator[StepLog]:
+    """Pretrain the structure aligner; it ends up in `run_dir/structure_aligner`.
+
+    Args:
+        cfg: `cfg.structure`, `cfg.pretrain_structure` and the seed decide the run.
+        store: prepared features.
+        run_dir: run folder.
+        train_ids: training clips.
+        heldout_ids: clips for evaluation.
+        aligner: where to start, not changed; None starts from random weights.
+        table: noise table for the noisy formulation; None reads it from the base model that `cfg` names.
+        resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_structure` says.
+
+    Returns:
+        One log per step, see `train`; nothing is trained before the first is asked for.
+
+    Raises:
+        ValueError: clips without a record.
+        FileNotFoundError: the base model is not on this machine (noisy formulation).
+
+    Source: Eq. (2) to (5), Sec. 4.2.1.
+    """
+    config, noisy = cfg.pretrain_structure, cfg.structure.input == "noisy"
+    stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
+    table = (_noise_table(cfg) if table is None else table) if noisy else None
+    if aligner is None:
+        seed_everything(cfg.seed)
+        aligner = new_structure_aligner(cfg)
+    trained = copy.deepcopy(aligner).float().requires_grad_(True)
+    objective = StructureObjective(trained, table)
+    task = Task(
+        objective=objective,
+        batches=stream,
+        evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
+        floors={"loss_struct": floors(store, heldout_ids, train_ids, table)["loss_struct"]},
+        export=lambda: publish(trained, Path(run_dir) / "structure_aligner"),
+        recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids),
+    )
+    cfg.save(Path(run_dir) / "config.json")
+    return train(task, config, run_dir, seed=cfg.seed, resume=resume)
+
+
+def pretrain_identity(
+    cfg: Config,
+    store: FeatureStore,
+    run_dir: Path | str,
+    *,
+    train_ids: Sequence[str],
+    heldout_ids: Sequence[str] = (),
+    aligner: IdentityAligner | None = None,
+    resume: bool | None = None,
+) -> Iterator[StepLog]:
+    """Pretrain the identity aligner; it ends up in `run_dir/identity_aligner`.
+
+    Args:
+        cfg: `cfg.identity`, `cfg.pretrain_identity` and the seed decide the run.
+        store: prepared features.
+        run_dir: run folder.
+        train_ids: training clips.
+        heldout_ids: clips for evaluation.
+        aligner: where to start, not changed; None starts from random weights, with inputs normalised by the
+            statistics of the training clips.
+        resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_identity` says.
+
+    Returns:
+        One log per step, see `train`; nothing is trained before the first is asked for.
+
+    Raises:
+        ValueError: clips without a record.
+
+    Source: Eq. (6), (7), Sec. 4.2.2.
+    """
+    config = cfg.pretrain_identity
+    stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
+    if aligner is None:
+        seed_everything(cfg.seed)
+        aligner = new_identity_aligner(cfg, sample(store, train_ids))
+    trained = copy.deepcopy(aligner).float().requires_grad_(True)
+    objective = IdentityObjective(trained)
+    task = Task(
+        objective=objective,
+        batches=stream,
+        evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size)),
+        floors={"loss_id": floors(store, heldout_ids, train_ids)["loss_id"]},
+        export=lambda: publish(trained, Path(run_dir) / "identity_aligner"),
+        recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids),
+    )
+    cfg.save(Path(run_dir) / "config.json")
+    return train(task, config, run_dir, seed=cfg.seed, resume=resume)
+
+
+def new_structure_aligner(cfg: Config) -> StructureAligner:
+    """Build an untrained structure aligner from the global random state.
+
+    Args:
+        cfg: its size, its input, the colours of depth and the size of the latents.
+
+    Returns:
+        The aligner.
+    """
+    return StructureAligner(
+        num_layers=cfg.structure.num_layers,
+        num_heads=cfg.structure.num_heads,
+        head_dim=cfg.structure.head_dim,
+        sample_height=cfg.video.height // 8,
+        sample_width=cfg.video.width // 8,
+        structure_input=cfg.structure.input,
+        colormap=cfg.depth.colormap,
+    )
+
+
+def new_identity_aligner(cfg: Config, sample: Batch) -> IdentityAligner:
+    """Build an untrained identity aligner from the global random state.
+
+    Args:
+        cfg: its size, and whether it reads depth.
+        sample: clips whose statistics normalise its inputs.
+
+    Returns:
+        The aligner.
+    """
+    identity = cfg.identity
+    aligner = IdentityAligner(
+        width=identity.width,
+        num_blocks=identity.num_blocks,
+        channels=sample.latents.shape[2],
+        use_depth=identity.use_depth,
+        embed_dim=sample.id_embeds.shape[2],
+    )
+    aligner.set_normalization(sample.latents, sample.depth_latents if identity.use_depth else None)
+    return aligner
+
+
+def _noise_table(cfg: Config) -> AlphaTable:
+    source = cfg.model.weights or mini_asset("cogvideox")
+    parts = load_cogvideox(source, parts=("noise_scheduler",))
+    return alphas_cumprod(parts.noise_scheduler, pick_device())
+
+
+def _recipe(
+    stage: str, cfg: Config, section: str, store: FeatureStore, train_ids: Sequence[str]
+) -> Mapping[str, Any]:
+    chosen = {name: value for name, value in asdict(getattr(cfg, section)).items() if name != "weights"}
+    return {"stage": stage, section: chosen, "data": store_record(store, train_ids)}

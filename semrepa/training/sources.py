@@ -1,0 +1,177 @@
+"""What a training run starts from: batches of the store, frozen networks, and a record of both."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import safetensors.torch
+from accelerate import PartialState
+from torch import nn
+
+from semrepa.config import Config
+from semrepa.data.dataset import Batch, StoreDataset, batches
+from semrepa.data.store import FeatureStore
+from semrepa.models.cogvideox import PARTS, CogVideoX, load_cogvideox
+from semrepa.models.freeze import freeze
+from semrepa.models.identity import IdentityAligner
+from semrepa.models.structure import StructureAligner
+from semrepa.provenance import mini_asset
+from semrepa.runtime import compute_dtype, pick_device
+from semrepa.training.alignment import Aligners, check_available, wanted_losses
+
+M = TypeVar("M", StructureAligner, IdentityAligner)
+
+
+def training_stream(
+    store: FeatureStore, ids: Sequence[str], batch_size: int, seed: int
+) -> Callable[[int], Iterator[Batch]]:
+    """Make the data of a run; with several processes each sees its own share of the clips.
+
+    Args:
+        store: prepared features.
+        ids: training clips.
+        batch_size: clips per step over all processes.
+        seed: seed of the order.
+
+    Returns:
+        A function from a step (0 is the first) to the endless stream of batches from there on.
+
+    Raises:
+        ValueError: no clips, clips without a record, or a batch that the processes cannot share evenly.
+    """
+    state = PartialState(cpu=pick_device().type == "cpu")
+    share, rest = divmod(batch_size, state.num_processes)
+    if rest:
+        raise ValueError(
+            f"batch_size: got {batch_size} for {state.num_processes} processes; expected a multiple; "
+            f"use {batch_size - rest or state.num_processes}"
+        )
+    dataset = StoreDataset(store, ids[state.process_index :: state.num_processes])
+    return partial(batches, dataset, share, seed)
+
+
+def heldout_batches(store: FeatureStore, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:
+    """Read held-out clips in a fixed order, each once.
+
+    Args:
+        store: prepared features.
+        ids: held-out clips; none give no batches.
+        batch_size: clips per batch; the last one may be smaller.
+
+    Yields:
+        Batches on the device of the run.
+    """
+    if not ids:
+        return
+    dataset, device = StoreDataset(store, ids), pick_device()
+    for first in range(0, len(ids), batch_size):
+        yield dataset.batch(range(first, min(first + batch_size, len(ids)))).to(device)
+
+
+def store_record(store: FeatureStore, ids: Sequence[str]) -> dict[str, Any]:
+    """Describe the data of a run for its checkpoints.
+
+    Args:
+        store: prepared features.
+        ids: training clips.
+
+    Returns:
+        Fingerprint of the store and a hash of the names of the clips.
+    """
+    return {"store": store.fingerprint, "clips": hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]}
+
+
+def weights_record(model: nn.Module | None) -> str | None:
+    """Hash of a network's weights, for checkpoints.
+
+    Args:
+        model: any network, or None.
+
+    Returns:
+        16 hexadecimal digits, or None.
+    """
+    if model is None:
+        return None
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    return hashlib.sha256(safetensors.torch.save(state)).hexdigest()[:16]
+
+
+def load_base(cfg: Config) -> CogVideoX:
+    """Load the base model: its transformer in float32 to be trained, the other parts frozen.
+
+    Args:
+        cfg: names the checkpoint and the precision of frozen weights.
+
+    Returns:
+        All parts, on the device of the run.
+
+    Raises:
+        FileNotFoundError: the checkpoint or parts of it are not on this machine.
+    """
+    device, source = pick_device(), cfg.model.weights or mini_asset("cogvideox")
+    dtype = compute_dtype(device, cfg.model.dtype)
+    frozen = tuple(part for part in PARTS if part != "transformer")
+    trained = load_cogvideox(source, parts=("transformer",), device=device)
+    rest = load_cogvideox(source, parts=frozen, device=device, dtype=dtype)
+    return dataclasses.replace(rest, transformer=trained.transformer)
+
+
+def load_aligners(cfg: Config) -> Aligners:
+    """Load the frozen aligners, those that have weights.
+
+    Args:
+        cfg: names their folders; in mini the shipped ones stand in for those not named.
+
+    Returns:
+        The aligners in float32.
+
+    Raises:
+        FileNotFoundError: a named folder holds no aligner.
+    """
+    shipped = "identity_aligner" if cfg.identity.use_depth else "identity_aligner_no_depth"
+    structure = _load(StructureAligner, cfg, "structure", "structure_aligner")
+    identity = _load(IdentityAligner, cfg, "identity", shipped)
+    return Aligners(structure=structure, identity=identity)
+
+
+def check_aligners(cfg: Config, aligners: Aligners) -> None:
+    """Refuse aligners that are missing, or that were trained for something else than the run says.
+
+    Args:
+        cfg: settings of the run.
+        aligners: loaded aligners.
+
+    Raises:
+        ValueError: names the setting, what the aligner was trained with, and what to do.
+    """
+    check_available(wanted_losses(cfg.loss), aligners, cfg.structure)
+    pairs = []
+    if aligners.structure:
+        trained = aligners.structure.config
+        pairs.append(("structure.input", cfg.structure.input, trained.structure_input))
+        pairs.append(("depth.colormap", cfg.depth.colormap, trained.colormap))
+    if aligners.identity:
+        pairs.append(("identity.use_depth", cfg.identity.use_depth, aligners.identity.config.use_depth))
+    for name, wanted, got in pairs:
+        if wanted != got:
+            raise ValueError(
+                f"{name}: got {wanted!r} with an aligner trained with {got!r}; expected the same; "
+                f"set {name} to {got!r}, or pretrain an aligner with {wanted!r} and name its folder"
+            )
+
+
+def _load(kind: type[M], cfg: Config, section: Literal["structure", "identity"], shipped: str) -> M | None:
+    """One aligner from its named folder, else the shipped one in mini, else none."""
+    named = getattr(cfg, section).weights
+    if named is None and cfg.preset != "mini":
+        return None
+    folder = Path(named) if named else mini_asset(shipped)
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(
+            f"{section}.weights: got {folder}, which holds no aligner; expected a folder written by "
+            f"pretrain_{section}; pretrain one, or set it to None for the shipped one (mini)"
+        )
+    return freeze(kind.from_pretrained(folder).float())

@@ -1,0 +1,257 @@
+"""Explorers: a pure ``render`` of a chosen state, a thin shell of sliders, and a static answer for reports.
+
+Every function here returns an `Explorer`. As the last line of a cell it shows its sliders in an interactive
+notebook, and its static figure in a headless run, so that nothing in a report depends on a kernel.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from semrepa.ui.pictures import GAP, pick, to_images
+from semrepa.ui.show import is_headless, show
+from semrepa.ui.style import BLUE, CYCLE, GREY, INK, ORANGE, RED, SCREEN_DPI, bare, new_figure, styled, to_png
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Something to look at under a few controls."""
+
+    render: Callable[..., Figure]
+    """Pure: one keyword per control in, a figure out."""
+    controls: Mapping[str, Sequence[object]]
+    """Name of each control to its choices, in order."""
+    start: Mapping[str, object] = field(default_factory=dict)
+    """First state, and the state of the static figure; the first choice where not given."""
+    text: str = ""
+    """One line that says what is shown."""
+
+    def state(self) -> dict[str, object]:
+        """The first state: one choice per control."""
+        return {name: self.start.get(name, choices[0]) for name, choices in self.controls.items()}
+
+    def static(self) -> Figure:
+        """The figure that a report shows."""
+        return self.render(**self.state())
+
+    def widgets(self) -> "object":
+        """Build the interactive shell: one slider or menu per control above the picture.
+
+        Returns:
+            An ``ipywidgets.VBox`` whose last child is the picture; moving a control redraws it.
+        """
+        import ipywidgets
+
+        first = self.static()
+        image = ipywidgets.Image(value=to_png(first), format="png", width=round(first.get_size_inches()[0] * SCREEN_DPI))
+        controls = {
+            name: (ipywidgets.SelectionSlider if len(choices) > 6 else ipywidgets.Dropdown)(
+                options=list(choices), value=self.state()[name], description=name.replace("_", " "), continuous_update=False
+            )
+            for name, choices in self.controls.items()
+        }
+
+        def redraw(_: object) -> None:
+            image.value = to_png(self.render(**{name: control.value for name, control in controls.items()}))
+
+        for control in controls.values():
+            control.observe(redraw, names="value")
+        return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), image])
+
+    def _ipython_display_(self) -> None:
+        if is_headless():
+            show(self.static(), text=self.text)
+        else:
+            show(self.widgets())
+
+
+def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent channels") -> Explorer:
+    """Browse the channels of latents: which video, which latent frame.
+
+    Args:
+        latents: label to latents of one clip, (f, c, h, w) or (1, f, c, h, w); shapes may not differ.
+        title: headline.
+
+    Returns:
+        Explorer with the controls ``source`` and ``latent_frame``. All pictures share one symmetric scale.
+    """
+    arrays = {label: _clip(values) for label, values in latents.items()}
+    limit = float(np.quantile(np.abs(np.stack(list(arrays.values()))), 0.995))
+    count = len(next(iter(arrays.values())))
+
+    @styled
+    def render(source: str, latent_frame: int) -> Figure:
+        values = arrays[source]
+        channels = values.shape[1]
+        columns = 4 if channels > 4 else channels
+        rows = -(-channels // columns)
+        figure, grid = new_figure(11, 8.2 * rows / columns * values.shape[2] / values.shape[3] + 0.9, rows, columns + 1,
+                                  width_ratios=[1] * columns + [1.1])  # fmt: skip
+        for channel, axes in zip(range(channels), grid[:, :columns].flat, strict=False):
+            picture = bare(axes).imshow(values[latent_frame, channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.set_title(f"{channel}", fontweight="normal", fontsize=8, pad=2)
+        figure.colorbar(picture, ax=grid[:, :columns], location="bottom", aspect=50, shrink=0.7, pad=0.02)
+        whole_column = grid[0, columns].get_gridspec()[:, columns]
+        for axes in grid[:, columns]:
+            axes.remove()
+        _spread(figure.add_subplot(whole_column), values[latent_frame])
+        figure.suptitle(f"{title}: {source}, latent frame {latent_frame}", x=0.01, ha="left")
+        return figure
+
+    return Explorer(
+        render, {"source": list(arrays), "latent_frame": list(range(count))}, {"latent_frame": count // 2}, title
+    )
+
+
+def _spread(axes: Axes, values: np.ndarray) -> None:
+    """Mean and spread of each channel as a dot with a line."""
+    rows = np.arange(len(values))
+    mean, spread = values.mean((1, 2)), values.std((1, 2))
+    axes.hlines(rows, mean - spread, mean + spread, color=BLUE, linewidth=3, alpha=0.5)
+    axes.plot(mean, rows, "o", color=BLUE, markersize=4)
+    axes.axvline(0, color=GREY, linewidth=0.8)
+    axes.set_yticks(rows, [str(row) for row in rows])
+    axes.invert_yaxis()
+    axes.set_title("mean ± spread", fontsize=9)
+    axes.set_ylabel("channel")
+
+
+def identity_over_frames(
+    similarity: Mapping[str, ArrayLike],
+    crops: ArrayLike,
+    *,
+    frames: ArrayLike | None = None,
+    fps: float = 8.0,
+    title: str = "Likeness to the reference face",
+) -> Explorer:
+    """Follow the likeness to a reference face through a clip, with the faces under the axis.
+
+    Args:
+        similarity: label to cosine per frame (n,), NaN where no face was found: the line has a gap there.
+        crops: face pictures (n, 3, S, S) of the first label, black or anything where there is no face.
+        frames: the video (n, 3, H, W) to show at the chosen frame, or None.
+        fps: frames per second.
+        title: headline.
+
+    Returns:
+        Explorer with the control ``frame``.
+    """
+    lines = {label: np.asarray(values, dtype=float) for label, values in similarity.items()}
+    faces = to_images(crops)
+    video = to_images(frames) if frames is not None else None
+    found = np.isfinite(next(iter(lines.values())))
+
+    @styled
+    def render(frame: int) -> Figure:
+        columns = 1 if video is None else 2
+        ratios = {"height_ratios": [2.3, 1], "width_ratios": [2.5, 1][:columns]}
+        figure, grid = new_figure(11, 4.6, 2, columns, **ratios)
+        axes = grid[0, 0]
+        _likeness(axes, lines, fps)
+        _crops(grid[1, 0], faces, found, frame, fps)
+        axes.axvline(frame / fps, color=INK, linewidth=1)
+        axes.set_title(title)
+        if video is not None:
+            bare(grid[0, 1]).imshow(video[frame])
+            value = next(iter(lines.values()))[frame]
+            grid[0, 1].set_title(f"{frame / fps:.2f} s: " + (f"cosine {value:.2f}" if np.isfinite(value) else "no face"))
+            grid[1, 1].set_visible(False)
+        return figure
+
+    return Explorer(render, {"frame": list(range(len(faces)))}, {"frame": len(faces) // 2}, title)
+
+
+def _likeness(axes: Axes, lines: Mapping[str, np.ndarray], fps: float) -> None:
+    bottom = min(0.0, float(np.nanmin([np.nanmin(values) for values in lines.values()], initial=0)))
+    for color, (label, values) in zip(CYCLE, lines.items(), strict=False):
+        times = np.arange(len(values)) / fps
+        axes.plot(times, values, "o-", color=color, markersize=3.5)
+        last = np.flatnonzero(np.isfinite(values))
+        if len(last):
+            axes.annotate(f" {label}", (times[last[-1]], values[last[-1]]), color=color, fontweight="bold", va="center",
+                          annotation_clip=False)  # fmt: skip
+        for missing in np.flatnonzero(~np.isfinite(values)):
+            axes.axvspan((missing - 0.5) / fps, (missing + 0.5) / fps, color=color, alpha=0.12, linewidth=0)
+    axes.set_ylim(bottom - 0.03, 1.03)
+    axes.set_ylabel("cosine")
+    axes.set_xlabel("time in s; shaded: no face found", labelpad=4)
+
+
+def _crops(axes: Axes, faces: np.ndarray, found: np.ndarray, frame: int, fps: float) -> None:
+    """Seven faces in a strip; the one nearest to the chosen frame has its time in bold."""
+    shown = pick(len(faces), 7)
+    size = faces.shape[1]
+    sheet = np.full((size, len(shown) * (size + GAP) - GAP, 3), 255, np.uint8)
+    for place, index in enumerate(shown):
+        sheet[:, place * (size + GAP) : place * (size + GAP) + size] = faces[index] if found[index] else 240
+    bare(axes).imshow(sheet)
+    nearest = int(np.abs(shown - frame).argmin())
+    for place, index in enumerate(shown):
+        middle = place * (size + GAP) + size / 2
+        axes.text(middle, size * 1.06, f"{index / fps:.2f} s", ha="center", va="top", fontsize=8,
+                   color=INK, fontweight="bold" if place == nearest else "normal")  # fmt: skip
+        if not found[index]:
+            axes.text(middle, size / 2, "no face", ha="center", va="center", color=RED, fontsize=8)
+
+
+def noise_explorer(
+    timesteps: Sequence[int],
+    pictures: Mapping[str, ArrayLike],
+    curves: Mapping[str, ArrayLike],
+    *,
+    floors: Mapping[str, float] | None = None,
+    title: str = "What the aligner sees at each noise level",
+) -> Explorer:
+    """Walk through the noise levels: pictures of one clip at each timestep, and how the losses change with it.
+
+    Args:
+        timesteps: the k timesteps, rising.
+        pictures: label to frames (k, 3, H, W), one per timestep: noisy latents decoded, clean prediction, its depth.
+        curves: label to numbers (k,): structure loss, gradient size, signal share.
+        floors: label of a curve to a level drawn as a dashed line.
+        title: headline.
+
+    Returns:
+        Explorer with the control ``timestep``.
+    """
+    times = [int(timestep) for timestep in timesteps]
+    images = {label: to_images(frames) for label, frames in pictures.items()}
+    numbers = {label: np.asarray(values, dtype=float) for label, values in curves.items()}
+
+    @styled
+    def render(timestep: int) -> Figure:
+        index = times.index(timestep)
+        figure = new_figure(11, 5.4)[0]
+        figure.clear()
+        top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+        for axes, (label, frames) in zip(top.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True):
+            bare(axes).imshow(frames[index])
+            axes.set_title(label)
+        for axes, (label, values) in zip(bottom.subplots(1, len(numbers), squeeze=False)[0], numbers.items(), strict=True):
+            _noise_curve(axes, times, values, index, label, (floors or {}).get(label))
+        figure.suptitle(f"{title}: timestep {timestep}", x=0.01, ha="left")
+        return figure
+
+    return Explorer(render, {"timestep": times}, {"timestep": times[len(times) // 2]}, title)
+
+
+def _noise_curve(axes: Axes, times: list[int], values: np.ndarray, index: int, label: str, floor: float | None) -> None:
+    axes.plot(times, values, color=BLUE)
+    axes.plot(times[index], values[index], "o", color=ORANGE, markersize=8)
+    axes.axvline(times[index], color=ORANGE, linewidth=1)
+    if floor is not None:
+        axes.axhline(floor, color=GREY, linestyle=(0, (4, 3)))
+        axes.annotate(f"floor {floor:.3g}", (0.99, floor), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                      color=GREY, fontsize=8)  # fmt: skip
+    axes.set_title(f"{label}: {values[index]:.3g}")
+    axes.set_xlabel("timestep")
+    axes.set_ylim(bottom=min(0, values.min()))
+
+
+def _clip(values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values.detach().cpu().float() if hasattr(values, "detach") else values, dtype=np.float32)
+    return array[0] if array.ndim == 5 and len(array) == 1 else array

@@ -1,0 +1,99 @@
+"""What a run has logged so far, as plain arrays: the input of every loss figure."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from semrepa.training.log import read_metrics
+
+Series = tuple[np.ndarray, np.ndarray]
+"""Steps and values of one logged number."""
+
+History = dict[str, Series]
+"""Name of a logged number to its series; evaluations are named ``eval.<name>``."""
+
+
+def read_history(run_dir: Path | str) -> History:
+    """Read what a run has logged, finished, running or crashed.
+
+    Args:
+        run_dir: the run folder.
+
+    Returns:
+        One series per logged number. Where a resumed run logged a step twice, the later line counts.
+
+    Raises:
+        FileNotFoundError: the folder has no log.
+    """
+    return to_history(read_metrics(run_dir))
+
+
+def to_history(records: Iterable[object]) -> History:
+    """Turn step logs (dataclasses or mappings with a ``step``) into one series per number.
+
+    Args:
+        records: logs in the order they were made; nested ``parts`` are lifted to the top.
+
+    Returns:
+        One series per number, sorted by step.
+    """
+    table: dict[str, dict[int, float]] = {}
+    for record in records:
+        fields = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else dict(record)
+        step = int(fields.pop("step"))
+        for name, value in _numbers(fields).items():
+            table.setdefault(name, {})[step] = value
+    return {
+        name: (np.array(sorted(points)), np.array([points[step] for step in sorted(points)], dtype=float))
+        for name, points in table.items()
+    }
+
+
+def smooth(values: np.ndarray, span: int | None = None) -> np.ndarray:
+    """Average each point with its neighbours on both sides, so that the curve does not lag behind.
+
+    Args:
+        values: one number per logged step; non-finite ones are stepped over.
+        span: how many steps the average reaches; a fifteenth of the curve when None.
+
+    Returns:
+        The smoothed values, same length; NaN where nothing finite is near.
+    """
+    keep = 1 - 2 / (max(3, span or len(values) // 15) + 1)
+    total, weight = _decayed(values, keep) + _decayed(values[::-1], keep)[:, ::-1]
+    return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 0)
+
+
+def _decayed(values: np.ndarray, keep: float) -> np.ndarray:
+    """Running sum of the finite values, and of their weights, each decayed by ``keep`` per step."""
+    sums = np.zeros((2, len(values)))
+    total, weight = 0.0, 0.0
+    for index, value in enumerate(values):
+        known = math.isfinite(value)
+        total, weight = keep * total + (value if known else 0.0), keep * weight + known
+        sums[:, index] = total, weight
+    return sums
+
+
+def panels(history: History) -> list[str]:
+    """Choose the numbers worth a panel: the total loss, each part, and the gradient norm."""
+    parts = [name for name in history if name.startswith("loss_")]
+    total = ["loss"] if "loss" in history and len(parts) != 1 else []
+    extra = ["grad_norm"] if "grad_norm" in history else []
+    return total + parts + extra
+
+
+def _numbers(fields: Mapping[str, object], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            found |= _numbers(value, prefix if name == "parts" else f"{prefix}{name}.")
+        elif value is None and name.startswith("loss"):
+            found[prefix + name] = math.nan
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[prefix + name] = float(value)
+    return found
+

@@ -1,0 +1,169 @@
+"""Follow a training run while it runs: a plot that grows in a notebook, a few log lines anywhere else."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from semrepa.ui.history import History, panels, read_history, smooth, to_history
+from semrepa.ui.losses import Floors, losses, losses_plotly
+from semrepa.ui.show import bundle, in_kernel, is_headless, png_size
+from semrepa.ui.style import label_name
+
+logger = logging.getLogger(__name__)
+
+
+class Log(Protocol):
+    """What a stream must yield: anything with a step number."""
+
+    step: int
+
+
+LogType = TypeVar("LogType", bound=Log)
+
+REDRAW_SECONDS = 1.0
+"""Shortest time between two pictures; drawing never takes more than a tenth of the run."""
+
+LINE_SECONDS = 10.0
+"""Time between two log lines outside a notebook."""
+
+
+def live(
+    stream: Iterable[LogType],
+    run_dir: Path | str | None = None,
+    *,
+    floors: Floors | None = None,
+    title: str = "",
+    total: int | None = None,
+) -> list[LogType]:
+    """Run a training generator to its end and show its losses while it runs.
+
+    The picture is redrawn in place from the run's ``metrics.jsonl`` (so a resumed run shows its whole past), and
+    replaced at the end by one that plotly-aware front ends make interactive. The Stop button, or Ctrl-C, ends the
+    training gently: the picture stays and what was logged is returned. In a headless run it still interrupts.
+
+    Args:
+        stream: the generator, such as ``finetune(cfg, store, run_dir)``.
+        run_dir: the run folder; without it only the stream itself is drawn.
+        floors: scores of an answer that has learned nothing, see `losses`.
+        title: headline of the plot.
+        total: steps in the whole run, for the time left.
+
+    Returns:
+        Everything the stream yielded.
+
+    Raises:
+        KeyboardInterrupt: when interrupted in a headless run, after the last picture.
+    """
+    logs: list[LogType] = []
+    view = _Plot(floors, title) if in_kernel() else _Lines(title)
+    clock = _Clock(total, view.every)
+    stopped = False
+    try:
+        for log in stream:
+            logs.append(log)
+            if clock.due(log.step):
+                view.update(_history(logs, run_dir), clock.note(log.step))
+                clock.drawn()
+    except KeyboardInterrupt:
+        stopped = True
+        if isinstance(stream, Iterator) and hasattr(stream, "close"):
+            stream.close()
+    if logs:
+        view.finish(_history(logs, run_dir), clock.closing(logs[-1].step, stopped))
+    if stopped and is_headless():
+        raise KeyboardInterrupt
+    return logs
+
+
+class _Clock:
+    """Decides when to redraw, and says how far the run is."""
+
+    def __init__(self, total: int | None, every: float) -> None:
+        self.total, self.every = total, every
+        self.start = self.last = time.monotonic()
+        self.first_step: int | None = None
+        self.drawing = 0.0
+
+    def due(self, step: int) -> bool:
+        if self.first_step is None:
+            self.first_step, self.start = step, time.monotonic()
+            self.check = self.start
+            return True
+        self.check = time.monotonic()
+        return self.check - self.last >= max(self.every, 10 * self.drawing)
+
+    def drawn(self) -> None:
+        self.last = time.monotonic()
+        self.drawing = self.last - self.check
+
+    def note(self, step: int) -> str:
+        rate = (step - self.first_step) / max(time.monotonic() - self.start, 1e-9)
+        if not self.total:
+            return f"step {step}" + (f" · {rate:.3g} steps/s" if rate else "")
+        left = f" · {duration((self.total - step) / rate)} left" if rate else ""
+        return f"step {step} of {self.total}" + (f" · {rate:.3g} steps/s{left}" if rate else "")
+
+    def closing(self, step: int, stopped: bool) -> str:
+        spent = duration(time.monotonic() - self.start)
+        return f"stopped by hand at step {step} after {spent}" if stopped else f"done: step {step}, {spent}"
+
+
+class _Plot:
+    """Sink in a notebook: one display that is redrawn in place."""
+
+    every = REDRAW_SECONDS
+
+    def __init__(self, floors: Floors | None, title: str) -> None:
+        self.floors, self.title = floors, title
+        self.handle = None
+
+    def update(self, history: History, note: str, *, final: bool = False) -> None:
+        from IPython.display import display
+
+        figure = losses(history, floors=self.floors, title=self.title, note=note)
+        plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
+        content = bundle(figure, text=f"{self.title} {note} · {summary(history)}".strip(), plotly=plotly)
+        if self.handle is None:
+            self.handle = display(content, raw=True, metadata=png_size(figure), display_id=True)
+        else:
+            self.handle.update(content, raw=True, metadata=png_size(figure))
+
+    def finish(self, history: History, note: str) -> None:
+        self.update(history, note, final=True)
+
+
+class _Lines:
+    """Sink outside a notebook: one log line now and then."""
+
+    every = LINE_SECONDS
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def update(self, history: History, note: str) -> None:
+        logger.info("%s %s · %s", self.title, note, summary(history))
+
+    finish = update
+
+
+def summary(history: History) -> str:
+    """The newest smoothed value of each panel, as one line of text."""
+    newest = {name: smooth(history[name][1])[-1] for name in panels(history)}
+    return " · ".join(f"{label_name(name)} {value:.4g}" for name, value in newest.items())
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def _history(logs: list[LogType], run_dir: Path | str | None) -> History:
+    on_disk = run_dir is not None and (Path(run_dir) / "metrics.jsonl").is_file()
+    return read_history(run_dir) if on_disk else to_history(logs)

@@ -1,0 +1,108 @@
+"""A video scrubber that needs no kernel and no network: plain HTML with the frames inside.
+
+It works in JupyterLab, in an exported report opened offline, and falls back to a contact sheet where pages are
+not allowed to run (GitHub).
+"""
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from semrepa.ui.pictures import contact_sheet, montage, to_images
+from semrepa.ui.style import INK, PAPER, to_png
+
+_GO = (
+    "var b=this.closest('.scrub'),f=b.querySelectorAll('img'),k=+b.querySelector('input').value;"
+    "for(var i=0;i<f.length;i++)f[i].style.display=i==k?'block':'none';b.querySelector('output').value="
+    "(k/{fps}).toFixed(2)+' s'"
+)
+_PLAY = (
+    "var b=this.closest('.scrub'),r=b.querySelector('input'),s=this;"
+    "if(b.t){{clearInterval(b.t);b.t=0;s.textContent='\\u25B6'}}else{{s.textContent='\\u275A\\u275A';"
+    "b.t=setInterval(function(){{if(!b.isConnected)clearInterval(b.t);r.value=(+r.value+1)%{count};"
+    "r.dispatchEvent(new Event('input'))}},{milliseconds})}}"
+)
+_PAGE = """<div class="scrub" style="background:{paper};color:{ink};padding:8px 10px;width:max-content;max-width:100%;\
+box-sizing:border-box;font:13px sans-serif">{title}<div style="display:flex;font-weight:bold">{labels}</div>
+<div style="width:{width}px;max-width:100%">{images}</div><div style="display:flex;gap:8px;align-items:center;width:\
+{width}px;max-width:100%;margin-top:4px"><button type="button" title="play or pause" onclick="{play}" style="width:34px">\
+&#9654;</button><input type="range" min="0" max="{last}" value="0" step="1" aria-label="frame" oninput="{go}" \
+style="flex:1"><output style="width:52px;text-align:right">0.00 s</output></div></div>"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A piece of HTML with a picture for places that cannot run it."""
+
+    html: str
+    """Self-contained: no script tag, no address outside the page."""
+    png: bytes
+    """The static fallback."""
+    text: str
+    """One line for terminals."""
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html, "image/png": base64.b64encode(self.png).decode(), "text/plain": self.text}
+
+    def save(self, path: Path | str) -> Path:
+        """Write the page as a file that opens offline in any browser."""
+        document = f"<!doctype html><meta charset='utf-8'><title>{html.escape(self.text)}</title>{self.html}"
+        Path(path).write_text(document, encoding="utf-8")
+        return Path(path)
+
+
+def scrubber(
+    clips: Mapping[str, ArrayLike], *, fps: float = 8.0, title: str = "", height: int = 240, quality: int = 85
+) -> Page:
+    """Show clips side by side under one slider, in step: video and depth, or base against fine-tuned.
+
+    Args:
+        clips: label to frames (n, 3, H, W), all of one size; the shortest sets the length.
+        fps: frames per second, for the clock and the play button.
+        title: headline.
+        height: pixels of each picture on screen; larger frames are stored at this height, smaller ones are stretched.
+        quality: JPEG quality of the stored frames.
+
+    Returns:
+        A page that a notebook displays; its fallback is a contact sheet.
+
+    Raises:
+        ValueError: when the clips differ in size.
+    """
+    pictures = {label: to_images(frames) for label, frames in clips.items()}
+    if len({clip.shape[1:] for clip in pictures.values()}) != 1:
+        sizes = {label: clip.shape[1:3] for label, clip in pictures.items()}
+        raise ValueError(f"got clips of different sizes {sizes}; expected one size; resize them first")
+    high, wide = next(iter(pictures.values())).shape[1:3]
+    count = min(len(clip) for clip in pictures.values())
+    panel = round(wide * height / high)
+    joined = [montage([[clip[i] for clip in pictures.values()]], gap=4) for i in range(count)]
+    page = _PAGE.format(
+        paper=PAPER, ink=INK, width=panel * len(pictures) + 4 * (len(pictures) - 1), last=count - 1,
+        title=f"<div style='font-size:15px;font-weight:bold;margin-bottom:4px'>{html.escape(title)}</div>" if title else "",
+        labels="".join(f"<span style='flex:1;min-width:0'>{html.escape(label)}</span>" for label in pictures),
+        images="".join(_image(picture, i, height, quality) for i, picture in enumerate(joined)),
+        go=_GO.format(fps=fps), play=_PLAY.format(count=count, milliseconds=round(1000 / fps)),
+    )  # fmt: skip
+    sheet = contact_sheet(
+        {label: frames[:count].transpose(0, 3, 1, 2) for label, frames in pictures.items()}, columns=5, fps=fps, title=title
+    )
+    return Page(page, to_png(sheet, dpi=72), f"{title or 'scrubber'}: {', '.join(pictures)}, {count} frames")
+
+
+def _image(picture: np.ndarray, index: int, height: int, quality: int) -> str:
+    image = Image.fromarray(picture)
+    if image.height > height:
+        image = image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    shown = "block" if index == 0 else "none"
+    return f'<img src="data:image/jpeg;base64,{data}" alt="frame {index}" style="width:100%;display:{shown}">'

@@ -1,0 +1,227 @@
+"""The one setup call of a notebook: check everything, say what will run and on which weights, open the run.
+
+    session = start("03_structure_aligner", preset=preset, run_dir=run_dir, seed=seed, overrides=overrides)
+    store = session.store
+    session.finish({"heldout mse": 0.2}, artefacts=["aligner"])
+"""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from semrepa.config import Config, configure, describe, override
+from semrepa.data.index import ClipRow
+from semrepa.data.store import FeatureStore
+from semrepa.data.video import read_clip
+from semrepa.models.cogvideox import CogVideoX, Part, load_cogvideox
+from semrepa.prepare import ensure_rows, prepare
+from semrepa.provenance import Provenance, mini_asset
+from semrepa.runtime import RunFolder, compute_dtype, pick_device, seed_everything, write_run_json
+from semrepa.ui.show import show, table
+from semrepa.weights import ROLES, Role, check_weights
+
+BASIS: tuple[Role, ...] = ("model", "depth", "face")
+"""What almost every notebook needs: the video model and both teachers."""
+
+ALL: tuple[Role, ...] = ROLES
+"""Everything, the trained aligners included."""
+
+
+def start(
+    notebook: str,
+    *,
+    preset: str,
+    run_dir: str | Path,
+    seed: int,
+    overrides: Mapping[str, Any] | Iterable[str] | None = None,
+    headline: Mapping[str, Any] | None = None,
+    needs: Iterable[Role] = BASIS,
+    sections: Iterable[str] = ("video", "data", "model"),
+) -> "Session":
+    """Set a notebook up, or stop at once with one clear message.
+
+    Args:
+        notebook: its name, for example `03_structure_aligner`.
+        preset: "mini" or "full".
+        run_dir: folder of the results; a relative path counts from the folder that holds `notebooks/`.
+        seed: seed of data order, noise and new weights.
+        overrides: config values by dotted name.
+        headline: the notebook's own knobs by dotted name; None means "as the config says".
+        needs: weights that this notebook uses.
+        sections: parts of the config to show; all of it goes to `config.json` in the run folder.
+
+    Returns:
+        The session.
+
+    Raises:
+        ValueError: unknown preset or name, value out of range, folder that cannot be written.
+        TypeError: a value of the wrong type.
+        FileNotFoundError: missing weights; lists all of them.
+    """
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    began, home = time.perf_counter(), _home()
+    cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
+    cfg = override(cfg, {"data.index": str(home / cfg.data.index)})
+    provenance = tuple(check_weights(cfg, needs))
+    run = RunFolder(home / run_dir)
+    cfg.save(run.config_path)
+    seed_everything(cfg.seed)
+    cache = Path(os.environ.get("SEMREPA_CACHE", home / "runs" / "cache"))
+    session = Session(
+        notebook=notebook, cfg=cfg, run=run, cache=cache, provenance=provenance, began=began, home=home
+    )
+    session.introduce(sections)
+    return session
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A notebook that has been set up; make one with `start`."""
+
+    notebook: str
+    """Name of the notebook."""
+    cfg: Config
+    """The resolved config."""
+    run: RunFolder
+    """Where this notebook writes."""
+    cache: Path
+    """What notebooks share: rendered clips and prepared features. `SEMREPA_CACHE` moves it."""
+    provenance: tuple[Provenance, ...]
+    """The weights behind every number of this notebook."""
+    began: float
+    """Clock at the start, seconds."""
+    home: Path
+    """Folder that relative paths count from."""
+
+    def introduce(self, sections: Iterable[str]) -> None:
+        """Show what will run: the chosen parts of the config, and where the weights come from.
+
+        Args:
+            sections: names of config sections.
+        """
+        device = pick_device()
+        where = f"preset {self.cfg.preset}, seed {self.cfg.seed}, on {device}, results in {self._short(self.run.path)}"
+        rows = [row for row in describe(self.cfg) if row.name.split(".")[0] in set(sections)]
+        show(table([_setting(row) for row in rows], caption=f"{where}. Your changes are marked *."))
+        show(table([self._weights_row(record) for record in self.provenance], caption="Weights and exact answers"))
+
+    @cached_property
+    def all_rows(self) -> list[ClipRow]:
+        """Every clip of the index and the rendered extra ones."""
+        return ensure_rows(self.cfg, self.cache)
+
+    def rows(self, split: str | None = None) -> list[ClipRow]:
+        """Clips of this run.
+
+        Args:
+            split: "train" or "heldout"; None: both.
+
+        Returns:
+            Rows in the order of the index.
+        """
+        return [row for row in self.all_rows if split in (None, row.split)]
+
+    @cached_property
+    def store(self) -> FeatureStore:
+        """Teachers, VAE and text encoder on every clip; from the cache where they have been run before."""
+        return prepare(self.cfg, self.all_rows, self.cache)
+
+    def ids(self, split: str) -> list[str]:
+        """Names of the clips that can be trained on or evaluated.
+
+        Args:
+            split: "train" or "heldout".
+
+        Returns:
+            Names, in the order of the index; clips that were rejected are left out.
+        """
+        return [row.id for row in self.rows(split) if self.store.has(row.id)]
+
+    def frames(self, row: ClipRow) -> UInt8[Tensor, "n 3 H W"]:
+        """Read a clip at the size, length and frame rate of this run.
+
+        Args:
+            row: one of `rows()`.
+
+        Returns:
+            RGB, 0 to 255.
+        """
+        video = self.cfg.video
+        size = (video.height, video.width)
+        return read_clip(row.path, num_frames=video.num_frames, fps=video.fps, size=size, start=row.start).frames
+
+    def parts(self, *names: Part) -> CogVideoX:
+        """Load parts of the base model for looking at things; training loads its own.
+
+        Args:
+            *names: "vae", "transformer", "text_encoder", "tokenizer" or "noise_scheduler".
+
+        Returns:
+            The parts on the device of the run; the others are None.
+        """
+        device = pick_device()
+        source = self.cfg.model.weights or mini_asset("cogvideox")
+        dtype = compute_dtype(device, self.cfg.model.dtype)
+        return load_cogvideox(source, parts=names, device=device, dtype=dtype)
+
+    def sibling(self, notebook: str, *parts: str) -> Path:
+        """A place in the run folder of another notebook of the same report.
+
+        Args:
+            notebook: name of the other notebook.
+            *parts: names below its folder.
+
+        Returns:
+            The path, whether or not it exists.
+        """
+        return self.run.path.parent.joinpath(notebook, *parts)
+
+    def finish(self, metrics: Mapping[str, Any], artefacts: Iterable[str | Path] = ()) -> None:
+        """Write `run.json` with status ok and show the metrics.
+
+        Args:
+            metrics: numbers by name, most important first.
+            artefacts: files and folders made, named relative to the run folder or in full.
+
+        Raises:
+            FileNotFoundError: an artefact is not there.
+        """
+        values = {**metrics, "seconds": round(time.perf_counter() - self.began, 1)}
+        paths = [self.run.path / path for path in artefacts]
+        path = write_run_json(
+            self.run,
+            status="ok",
+            config=asdict(self.cfg),
+            provenance=self.provenance,
+            metrics=values,
+            artefacts=paths,
+        )
+        rows = [{"metric": name.replace("_", " "), "value": value} for name, value in values.items()]
+        show(table(rows, caption=f"{self.notebook}: done, written to {self._short(path)}"))
+
+    def _weights_row(self, record: Provenance) -> dict[str, str]:
+        source = self._short(Path(record.source)) if Path(record.source).exists() else record.source
+        return {"role": record.name, "kind": record.kind, "source": source, "hash": (record.sha256 or "")[:10]}
+
+    def _short(self, path: Path) -> str:
+        path = path.resolve()
+        return str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
+
+
+def _setting(row: Any) -> dict[str, object]:
+    value = "none" if row.value is None else row.value
+    return {"setting": row.name, "value": f"{value}{' *' if row.changed else ''}", "meaning": row.meaning}
+
+
+def _home() -> Path:
+    """The nearest folder above (or at) the working directory that holds `notebooks/`."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "notebooks").is_dir()), here)

@@ -1,0 +1,148 @@
+"""Show figures, tables and pages so that JupyterLab, papermill, nbconvert and GitHub all display them.
+
+A figure goes out as one bundle with a PNG in it; a plotly version may ride along and is used where the front end can.
+Outside a kernel everything turns into one quiet log line.
+"""
+
+import base64
+import html
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from semrepa.ui.style import DPI, FAINT, INK, PAPER, SCREEN_DPI, to_png
+
+logger = logging.getLogger(__name__)
+
+PLOTLY = "application/vnd.plotly.v1+json"
+
+
+def in_kernel() -> bool:
+    """Tell whether this process is a Jupyter kernel with a display."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def is_headless() -> bool:
+    """Tell whether nobody can move a slider: a papermill run (``SEMREPA_HEADLESS=1``) or no kernel at all."""
+    return os.environ.get("SEMREPA_HEADLESS", "") == "1" or not in_kernel()
+
+
+def bundle(figure: Figure, *, text: str = "", plotly: Mapping[str, object] | None = None) -> dict[str, object]:
+    """Pack a figure as a mimebundle.
+
+    Args:
+        figure: the matplotlib figure, always stored as ``image/png``.
+        text: one line for terminals and screen readers.
+        plotly: an interactive version as plotly JSON (``data`` and ``layout``), or None.
+
+    Returns:
+        Mime type to content, ready for ``IPython.display.display(..., raw=True)``.
+    """
+    content: dict[str, object] = {"image/png": base64.b64encode(to_png(figure)).decode(), "text/plain": text or "figure"}
+    if plotly is not None:
+        content[PLOTLY] = dict(plotly)
+    return content
+
+
+def png_size(figure: Figure) -> dict[str, dict[str, int]]:
+    """Output metadata that shows the dense PNG of a figure at its natural size on screen."""
+    width, height = figure.get_size_inches()
+    return {"image/png": {"width": round(width * SCREEN_DPI), "height": round(height * SCREEN_DPI)}}
+
+
+def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = None) -> None:
+    """Display a figure, a table, a page or an explorer; outside a kernel only log a line.
+
+    Args:
+        item: a matplotlib ``Figure``, or any object that IPython can display.
+        text: one line that goes beside the figure as ``text/plain``.
+        plotly: interactive version of the figure, see `bundle`.
+    """
+    from IPython.display import display
+
+    if not in_kernel():
+        logger.info("not in a notebook, nothing drawn: %s", text or type(item).__name__)
+    elif isinstance(item, Figure):
+        display(bundle(item, text=text, plotly=plotly), raw=True, metadata=png_size(item))
+    else:
+        display(item)
+
+
+class Table:
+    """A small table that shows itself as clean HTML, and as aligned text where there is no HTML."""
+
+    def __init__(self, rows: Sequence[Mapping[str, object]], caption: str = "") -> None:
+        """Keep the rows; see `table`."""
+        self.caption = caption
+        self.columns = list(dict.fromkeys(name for row in rows for name in row))
+        self.cells = [[_cell(row.get(name)) for name in self.columns] for row in rows]
+        self.numeric = [
+            any(isinstance(row.get(name), int | float) for row in rows) for name in self.columns
+        ]
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": str(self)}
+
+    def html(self) -> str:
+        """The table as one self-contained HTML element."""
+        side = ["right" if number else "left" for number in self.numeric]
+        head = "".join(_td(name, align, "th") for name, align in zip(self.columns, side, strict=True))
+        body = "".join(
+            "<tr>" + "".join(_td(cell, align, "td") for cell, align in zip(cells, side, strict=True)) + "</tr>"
+            for cells in self.cells
+        )
+        caption = f"<caption style='text-align:left;padding:4px 0'>{html.escape(self.caption)}</caption>"
+        return (
+            f"<table style='border-collapse:collapse;background:{PAPER};color:{INK};font-size:13px'>"
+            f"{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+    def __str__(self) -> str:
+        """The table as aligned plain text."""
+        lines = [self.columns, *self.cells]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        text = [
+            "  ".join(
+                cell.rjust(width) if number else cell.ljust(width)
+                for cell, width, number in zip(line, widths, self.numeric, strict=True)
+            ).rstrip()
+            for line in lines
+        ]
+        text.insert(1, "  ".join("-" * width for width in widths))
+        return "\n".join([self.caption, *text] if self.caption else text)
+
+
+def table(rows: Sequence[Mapping[str, object]], *, caption: str = "") -> Table:
+    """Make a table of a list of rows.
+
+    Args:
+        rows: one mapping per row; columns appear in the order they are first met.
+        caption: a line above the table.
+
+    Returns:
+        An object that a notebook displays as HTML and ``str()`` turns into text.
+    """
+    return Table(rows, caption)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def _td(text: str, align: str, tag: str) -> str:
+    style = f"text-align:{align};padding:3px 14px 3px 2px;border-bottom:1px solid {FAINT};color:{INK};background:{PAPER}"
+    return f"<{tag} style='{style}'>{html.escape(text)}</{tag}>"
+
+
+__all__ = ["DPI", "Table", "bundle", "in_kernel", "is_headless", "png_size", "show", "table"]

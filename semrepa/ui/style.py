@@ -1,0 +1,116 @@
+"""One look for every figure: palette, font scale, figure factory and PNG writer.
+
+All figures use matplotlib's object API (never ``pyplot``), so they are safe in a kernel, a thread and a test,
+and they carry an opaque light background, so they read the same in a light and a dark JupyterLab.
+"""
+
+import functools
+import io
+from collections.abc import Callable
+from typing import ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+P = ParamSpec("P")
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+INK, GREY, FAINT, PAPER = "#1F2328", "#6E7781", "#D8DEE4", "#FFFFFF"
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY)
+"""Okabe and Ito's palette, told apart by all common kinds of colour blindness."""
+
+PART_COLORS = {
+    "loss": INK, "loss_diff": BLUE, "loss_struct": ORANGE, "loss_id": PURPLE, "grad_norm": GREEN, "lr": GREY,
+}  # fmt: skip
+"""The colour of each part of the loss, the same in every figure."""
+
+DPI = 130
+"""Pixels per inch of a chart; a notebook shows it at ``SCREEN_DPI``, so it stays sharp on dense screens."""
+PICTURE_DPI = 104
+"""Pixels per inch of figures that are mostly video frames, which weigh much and gain nothing from more."""
+SCREEN_DPI = 92
+
+_STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 10.5, "figure.titlesize": 12.5,
+    "axes.labelsize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5,
+    "axes.titleweight": "bold", "figure.titleweight": "bold", "axes.titlelocation": "left",
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK,
+    "text.color": INK, "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": FAINT, "grid.linewidth": 0.6,
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "savefig.transparent": False,
+    "legend.frameon": False, "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "image.interpolation": "nearest",
+}  # fmt: skip
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run a figure function under the kit's style, and leave matplotlib's own settings as they were."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, dpi: float = DPI, **grid: object
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure and its grid of axes, without any global state.
+
+    Args:
+        width: inches; 10 fills a notebook cell.
+        height: inches.
+        rows: rows of axes.
+        columns: columns of axes.
+        dpi: pixels per inch of its PNG.
+        **grid: passed on to ``Figure.subplots`` (``sharex``, ``width_ratios``, ...).
+
+    Returns:
+        The figure and its axes, always a 2-D array (rows, columns).
+    """
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def bare(axes: Axes) -> Axes:
+    """Strip ticks, grid and frame from the axes of a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return axes
+
+
+def to_png(figure: Figure, dpi: float | None = None) -> bytes:
+    """Write a figure as PNG bytes on its own opaque background.
+
+    Args:
+        figure: the figure.
+        dpi: pixels per inch; None: the figure's own.
+
+    Returns:
+        The file.
+    """
+    figure.set_dpi(dpi or figure.dpi)
+    figure.canvas.draw()
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def label_name(name: str) -> str:
+    """Turn the name of a number into words, with an arrow towards better where it is a score."""
+    words = {
+        "loss": "total loss", "loss_diff": "diffusion loss", "loss_struct": "structure loss", "loss_id": "identity loss",
+        "grad_norm": "gradient norm", "lr": "learning rate",
+        "id_ref": "ID to the reference ↑", "id_gt_frame": "ID to the true frame ↑", "id_consecutive": "ID frame to frame ↑",
+        "detection_rate": "faces found ↑", "abs_rel": "depth error (AbsRel) ↓", "delta": "depth within 1.25 ↑",
+        "psnr": "PSNR in dB ↑", "ssim": "SSIM ↑",
+    }  # fmt: skip
+    return words.get(name, name.replace("_", " "))

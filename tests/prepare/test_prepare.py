@@ -1,0 +1,189 @@
+"""The feature store as it is filled: with tiny networks, stand-in teachers, and real little videos."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semrepa.config import Config, override
+from semrepa.data.index import ClipRow
+from semrepa.data.people import PersonFilter
+from semrepa.data.store import FeatureStore
+from semrepa.data.video import read_clip, write_video
+from semrepa.depth import colorize, decolorize, normalize
+from semrepa.models.cogvideox import encode_prompts, load_cogvideox
+from semrepa.models.latents import encode
+from semrepa.prepare import Teachers, load_teachers, prepare
+from semrepa.prepare.features import people_by_face
+from semrepa.provenance import Provenance
+from semrepa.teachers import FaceTrack
+from tests.tiny import TEXT_LENGTH, TEXT_WIDTH
+
+MADE_UP = Provenance(name="made up", source="test", kind="random")
+
+
+class Slope:
+    """A depth teacher: 1 m at the left edge of what it sees, 3 m at the right one."""
+
+    kind = "metric"
+    provenance = MADE_UP
+
+    def __call__(self, row: ClipRow, frames: torch.Tensor) -> torch.Tensor:
+        _, n, _, height, width = frames.shape
+        return torch.linspace(1, 3, width).expand(1, n, height, width)
+
+
+class Bright:
+    """A face teacher that takes bright frames for a face."""
+
+    provenance = MADE_UP
+
+    def __call__(self, frames: torch.Tensor) -> FaceTrack:
+        mask = frames.float().flatten(1).mean(1) > 100
+        embeds = torch.nn.functional.normalize(torch.ones(len(frames), 512), dim=1) * mask[:, None]
+        box = torch.tensor([20.0, 8.0, 28.0, 16.0])
+        boxes = torch.where(mask[:, None], box, torch.nan)
+        points = torch.full((len(frames), 5, 2), torch.nan)
+        return FaceTrack(embeds=embeds, mask=mask, boxes=boxes, points=points, scores=0.9 * mask)
+
+
+def unwanted(*_: object) -> None:
+    """Fail when a teacher is asked although nothing is left to do."""
+    raise AssertionError("asked again")
+
+
+TEACHERS = Teachers(depth=Slope(), face=Bright(), people=PersonFilter(detector=people_by_face(Bright()), looks=3))
+IDLE = Teachers(depth=unwanted, face=unwanted, people=unwanted)
+
+
+@dataclass
+class Room:
+    """A folder with three good clips and three bad ones."""
+
+    cfg: Config
+    rows: list[ClipRow]
+    cache: Path
+
+
+def video(path: Path, count: int, light: int, size: tuple[int, int] = (32, 48)) -> Path:
+    """A noisy clip of about the given brightness."""
+    noise = np.random.default_rng(light).integers(-20, 20, (count, 3, *size))
+    return write_video(path, (light + noise).clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def room(small_config: Config, tiny_folder: Path, tmp_path: Path) -> Room:
+    """Config, rows and cache folder; the face pack is a file that nobody opens."""
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "face.onnx").write_text("not opened")
+    cfg = override(small_config, {"model.weights": str(tiny_folder), "face.pack": str(tmp_path / "pack")})
+    video(tmp_path / "a.mp4", 9, 150)
+    video(tmp_path / "b.mp4", 12, 180)
+    video(tmp_path / "tall.mp4", 9, 200, size=(64, 32))
+    video(tmp_path / "short.mp4", 5, 150)
+    video(tmp_path / "dark.mp4", 9, 30)
+    names = ("a", "b", "tall", "short", "dark", "gone")
+    captions = dict.fromkeys(names, "a person walks") | {"b": "a person in red"}
+    rows = [ClipRow(id=name, path=tmp_path / f"{name}.mp4", caption=captions[name], seed=1) for name in names]
+    return Room(cfg, [replace(row, start=0.25) if row.id == "b" else row for row in rows], tmp_path / "cache")
+
+
+@pytest.fixture
+def store(room: Room) -> FeatureStore:
+    """The filled store."""
+    return prepare(room.cfg, room.rows, room.cache, teachers=TEACHERS)
+
+
+def test_records_hold_what_the_networks_say(room: Room, store: FeatureStore) -> None:
+    assert store.ids() == ["a", "b", "tall"]
+    parts = load_cogvideox(room.cfg.model.weights, parts=("vae", "tokenizer", "text_encoder"))
+    for row in room.rows[:2]:
+        record = store.read(row.id)
+        clip = read_clip(row.path, num_frames=9, fps=8, size=(32, 48), start=row.start)
+        depth = colorize(normalize(Slope()(row, clip.frames[None]), kind="metric"), room.cfg.depth.colormap)
+        latents = encode(parts.vae, torch.cat([clip.frames[None], depth]))
+        assert torch.equal(record["latents"], latents[0].half()) and latents.shape == (2, 3, 16, 4, 6)
+        assert torch.equal(record["depth_latents"], latents[1].half())
+        assert not torch.equal(record["latents"], record["depth_latents"])
+        prompt = encode_prompts([row.caption], parts.tokenizer, parts.text_encoder, TEXT_LENGTH)[0]
+        assert torch.allclose(record["prompt_embeds"].float(), prompt, atol=2e-3)
+        assert torch.equal(record["first_frame"], clip.frames[0])
+        assert torch.allclose(record["timestamps"], torch.tensor(clip.timestamps))
+        assert torch.allclose(record["depth_range"], torch.tensor([1 / 3, 1.0]))
+
+
+def test_record_layout(store: FeatureStore) -> None:
+    layout = {name: (tuple(value.shape), value.dtype) for name, value in store.read("a").items()}
+    assert layout == {
+        "latents": ((3, 16, 4, 6), torch.float16),
+        "depth_latents": ((3, 16, 4, 6), torch.float16),
+        "depth_range": ((2,), torch.float32),
+        "first_frame": ((3, 32, 48), torch.uint8),
+        "prompt_embeds": ((TEXT_LENGTH, TEXT_WIDTH), torch.float16),
+        "id_embeds": ((9, 512), torch.float16),
+        "face_mask": ((9,), torch.bool),
+        "face_boxes": ((9, 4), torch.float32),
+        "content": ((4,), torch.int32),
+        "timestamps": ((9,), torch.float32),
+    }
+
+
+def test_bad_clips_are_noted_with_their_reason(store: FeatureStore) -> None:
+    rejects = store.rejects()
+    reasons = {clip_id: reject.reason for clip_id, reject in rejects.items()}
+    assert reasons == {"short": "too_short", "dark": "no_person", "gone": "missing"}
+    assert all("got" in r.message and "expected" in r.message for r in rejects.values())
+    report = (store.folder / "report.json").read_text()
+    assert '"written": 3' in report and '"rejected": 3' in report and '"vae"' in report
+
+
+def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore) -> None:
+    before = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*.safetensors")}
+    again = prepare(room.cfg, room.rows[:3], room.cache, teachers=IDLE)
+    assert again.folder == store.folder
+    rows = [replace(room.rows[0], caption="a person dances"), *room.rows[1:3]]
+    seen: list[tuple[int, int, str]] = []
+    prepare(room.cfg, rows, room.cache, teachers=TEACHERS, progress=lambda *step: seen.append(step))
+    after = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*.safetensors")}
+    assert seen == [(1, 1, "a")]
+    assert [path.stem for path in before if before[path] != after[path]] == ["a"]
+
+
+def test_other_settings_never_share_a_store(room: Room, store: FeatureStore) -> None:
+    gray = override(room.cfg, {"depth.colormap": "gray"})
+    assert prepare(gray, room.rows[:1], room.cache, teachers=TEACHERS).folder != store.folder
+    fixed = {"data.store": str(store.folder)}
+    assert prepare(override(room.cfg, fixed), room.rows[:3], room.cache, teachers=IDLE).folder == store.folder
+    with pytest.raises(ValueError, match="colormap: store 'inferno', this run 'gray'"):
+        prepare(override(gray, fixed), room.rows, room.cache, teachers=IDLE)
+
+
+def test_depth_teacher_sees_the_picture_without_its_padding(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[torch.Tensor] = []
+
+    def note(values: torch.Tensor, colormap: str) -> torch.Tensor:
+        painted.append(colorize(values, colormap))
+        return painted[-1]
+
+    monkeypatch.setattr("semrepa.prepare.features.colorize", note)
+    store = prepare(room.cfg, room.rows[2:3], room.cache, teachers=TEACHERS)
+    assert store.read("tall")["content"].tolist() == [0, 16, 32, 16]
+    values, _ = decolorize(painted[0], room.cfg.depth.colormap)
+    assert values[..., 16:32].amax() > 0.99 and values[..., 31].abs().max() < 0.01
+    assert values[..., :16].max() == 0 and values[..., 32:].max() == 0
+
+
+def test_face_box_grows_to_a_person() -> None:
+    (person,) = people_by_face(Bright())(torch.full((3, 32, 48), 200, dtype=torch.uint8)).tolist()
+    assert person == pytest.approx([12, 4, 36, 32, 0.9])
+    assert people_by_face(Bright())(torch.zeros(3, 32, 48, dtype=torch.uint8)).shape == (0, 5)
+
+
+def test_missing_weights_are_all_named(room: Room) -> None:
+    lost = override(room.cfg, {"model.weights": "/nowhere/model", "face.pack": "/nowhere/pack"})
+    with pytest.raises(FileNotFoundError, match=r"(?s)2 of 2 missing.*/nowhere/model.*/nowhere/pack"):
+        prepare(lost, room.rows, room.cache)
+    with pytest.raises(FileNotFoundError, match="/nowhere/pack"):
+        load_teachers(lost)

@@ -1,0 +1,133 @@
+"""The notebook runner, driven with notebooks of a few lines."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from semrepa import headless
+
+PARAMETERS = 'preset = "mini"\nrun_dir = "runs/x"\nseed = 0\noverrides = {}\nsteps = None'
+FINISH = (
+    "import json, pathlib\n"
+    "folder = pathlib.Path(run_dir)\n"
+    '(folder / "run.json").write_text(json.dumps({"status": "ok", "metrics": {"steps": steps or 7, "psnr": 31.25}}))'
+)
+PICTURE = (
+    "from IPython.display import display\n"
+    "from matplotlib.figure import Figure\n"
+    "display(Figure(figsize=(1, 1)))"
+)  # fmt: skip
+
+
+def write_notebook(path: Path, *cells: str, tagged: bool = True) -> Path:
+    first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]} if tagged else {})
+    body = [nbformat.v4.new_markdown_cell("# A title\n\nWhat is the **question**?"), first]
+    notebook = nbformat.v4.new_notebook(cells=body + [nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
+    notebook = write_notebook(tmp_path / "one.ipynb", PICTURE, "for i in range(9):\n    print(i, flush=True)", FINISH)
+    run_dir = tmp_path / "run"
+    code = headless.main([str(notebook), "--run-dir", str(run_dir), "-p", "steps=3", "--seed", "5"])
+    assert code == 0
+    assert "psnr 31.25" in capsys.readouterr().out
+    assert json.loads((run_dir / "run.json").read_text())["metrics"]["steps"] == 3
+    executed = nbformat.read(run_dir / "one.ipynb", as_version=4)
+    assert "widgets" not in executed.metadata
+    outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert [output.text for output in outputs if output.output_type == "stream"] == ["0\n1\n2\n3\n4\n5\n6\n7\n8\n"], "prints are joined into one output"
+    page = (run_dir / "one.html").read_text()
+    assert "data:image/png;base64," in page
+    assert 'src="http' not in page
+    assert "cdnjs" not in page
+    assert "unpkg" not in page
+
+
+def test_all_runs_every_notebook_and_goes_on_after_a_failure(tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    write_notebook(tmp_path / "notebooks" / "00_bad.ipynb", "raise FileNotFoundError('got a.mp4; expected a video')")
+    write_notebook(tmp_path / "notebooks" / "01_good.ipynb", PICTURE, FINISH)
+    monkeypatch.chdir(tmp_path)
+    assert headless.main(["--all", "--run-dir", "runs/demo"]) == 1
+    rows = json.loads(Path("runs/demo/summary.json").read_text())
+    assert [(row["name"], row["status"]) for row in rows] == [("00_bad", "failed"), ("01_good", "ok")]
+    assert "FileNotFoundError: got a.mp4; expected a video" in rows[0]["message"]
+    index = Path("runs/demo/index.html").read_text()
+    assert "href='01_good/01_good.html'" in index
+    assert "A title" in index
+    assert "What is the question?" in index
+    assert (Path("runs/demo/01_good/01_good.html")).is_file()
+    assert "00_bad" in capsys.readouterr().out
+
+
+def test_no_fresh_run_json_is_a_failure_even_when_all_cells_ran(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"status": "ok", "metrics": {}}')
+    notebook = write_notebook(tmp_path / "silent.ipynb", "1 + 1")
+    entry = headless.execute(notebook, tmp_path / "run", {})
+    assert entry.status == "failed"
+    assert "status is 'missing'; expected 'ok'" in entry.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["-p", "stepz=3"], "did you mean steps?"),
+        (["-o", "finetune.stepz=3"], "did you mean finetune.steps?"),
+        (["-o", "finetune.steps=many"], "expected a whole number"),
+        (["-o", "finetune.steps"], "expected NAME=VALUE"),
+        (["--preset", "tiny"], "expected one of mini, full"),
+    ],
+)
+def test_wrong_command_line_stops_before_anything_starts(tmp_path, capsys, arguments, hint):
+    notebook = write_notebook(tmp_path / "one.ipynb", FINISH)
+    assert headless.main([str(notebook), "--run-dir", str(tmp_path / "run"), *arguments]) == 2
+    message = capsys.readouterr().err
+    assert hint in message
+    assert len(message.splitlines()) <= 5
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_notebook_and_missing_tag(tmp_path, capsys):
+    assert headless.main([str(tmp_path / "none.ipynb")]) == 2
+    assert "which is not there" in capsys.readouterr().err
+    untagged = write_notebook(tmp_path / "untagged.ipynb", FINISH, tagged=False)
+    assert headless.main([str(untagged)]) == 2
+    assert "tagged 'parameters'" in capsys.readouterr().err
+
+
+def test_stop_signal_gives_the_notebook_time_to_save(tmp_path):
+    slow = (
+        "import pathlib, time\n"
+        "folder = pathlib.Path(run_dir)\n"
+        "try:\n"
+        "    (folder / 'started').touch()\n"
+        "    time.sleep(60)\n"
+        "finally:\n"
+        "    time.sleep(3)\n"
+        "    (folder / 'saved').touch()"
+    )
+    notebook = write_notebook(tmp_path / "slow.ipynb", slow)
+    run_dir = tmp_path / "run"
+    command = [sys.executable, "-m", "semrepa.headless", str(notebook), "--run-dir", str(run_dir)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(headless.__file__).parents[1])}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (run_dir / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 143, message
+    assert (run_dir / "saved").exists(), "three seconds of saving must be granted"
+    assert "stopped" in message
+    assert "headless.py" not in message, "no traceback of ours"

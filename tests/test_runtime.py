@@ -1,0 +1,179 @@
+import json
+import logging
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semrepa import __version__, provenance
+from semrepa.config import mini
+from semrepa.provenance import Provenance, mini_asset, require_one_provenance, sha256_of
+from semrepa.runtime import (
+    RunFolder,
+    autocast,
+    compute_dtype,
+    pick_device,
+    seed_everything,
+    versions,
+    write_json,
+    write_run_json,
+)
+
+
+def test_seed_fixes_all_generators():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    seed_everything(3)
+    first = draw()
+    seed_everything(3)
+    assert draw() == first
+    seed_everything(4)
+    assert all(a != b for a, b in zip(draw(), first, strict=True))
+    with pytest.raises(ValueError, match="seed: got -1; expected 0 to 4294967295"):
+        seed_everything(-1)
+
+
+def test_device():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match="got 'gpu'; expected auto, cpu"):
+        pick_device("gpu")
+    with pytest.raises(ValueError, match="this machine has"):
+        pick_device("cuda:99")
+
+
+def test_frozen_weights_are_float32_on_cpu_unless_asked():
+    cpu = torch.device("cpu")
+    assert compute_dtype(cpu) is torch.float32
+    assert compute_dtype(cpu, "bfloat16") is torch.bfloat16
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_cpu_autocasts_only_where_bfloat16_is_native(native, monkeypatch):
+    monkeypatch.setattr("semrepa.runtime._cpu_has_bf16", lambda: native)
+    layer = torch.nn.Linear(4, 4)
+    with autocast(torch.device("cpu")):
+        assert layer(torch.zeros(1, 4)).dtype is (torch.bfloat16 if native else torch.float32)
+
+
+@dataclass(frozen=True)
+class Part:
+    path: Path
+    sizes: tuple[int, ...]
+
+
+def test_write_json_takes_research_values(tmp_path):
+    value = {
+        "a": Part(Path("x/y"), (1, 2)),
+        "b": np.float32(0.5),
+        "c": torch.tensor(2),
+        "d": float("nan"),
+        3: None,
+    }
+    path = write_json(tmp_path / "new" / "a.json", value)
+    read = json.loads(path.read_text())
+    assert read == {"a": {"path": "x/y", "sizes": [1, 2]}, "b": 0.5, "c": 2, "d": "nan", "3": None}
+    assert [file.name for file in path.parent.iterdir()] == ["a.json"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = write_json(tmp_path / "a.json", {"kept": 1})
+    with pytest.raises(TypeError, match="expected numbers, texts"):
+        write_json(path, {"lost": object()})
+    assert json.loads(path.read_text()) == {"kept": 1}
+
+
+def test_run_folder_logs_the_library_only_inside_its_context(tmp_run):
+    logger = logging.getLogger("semrepa.some.part")
+    with tmp_run.log("train") as file:
+        logger.info("inside")
+    logger.warning("outside")
+    text = file.read_text()
+    assert "INFO semrepa.some.part: inside" in text
+    assert "outside" not in text
+    assert file == tmp_run.path / "train.log"
+    assert tmp_run.metrics_path == tmp_run.path / "metrics.jsonl"
+    assert Path(tmp_run) == tmp_run.path
+
+
+def test_run_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"run_dir: got .*file; expected a folder that can be written"):
+        RunFolder(tmp_path / "file")
+
+
+def test_versions():
+    found = versions()
+    assert found["semrepa"] == __version__
+    assert found["torch"] == torch.__version__
+    assert found["python"].startswith("3.")
+
+
+def test_run_json_tells_the_whole_run(tmp_run, tmp_path):
+    inside, outside = tmp_run.path / "weights" / "a.bin", tmp_path / "b.bin"
+    inside.parent.mkdir()
+    inside.write_bytes(b"a")
+    outside.write_bytes(b"b")
+    record = Provenance.of("transformer", inside, kind="mini")
+    path = write_run_json(
+        tmp_run,
+        status="ok",
+        config=mini(),
+        provenance=[record],
+        metrics={"loss": 0.5},
+        artefacts=[inside, outside],
+    )
+    run = json.loads(path.read_text())
+    assert path == tmp_run.path / "run.json"
+    assert run["status"] == "ok"
+    assert run["config"]["video"]["num_frames"] == 17
+    assert run["metrics"] == {"loss": 0.5}
+    assert run["artefacts"] == {
+        "weights/a.bin": sha256_of(inside),
+        str(outside.resolve()): sha256_of(outside),
+    }
+    assert run["provenance"] == [
+        {"name": "transformer", "source": str(inside), "kind": "mini", "sha256": sha256_of(inside)}
+    ]
+    assert run["versions"]["torch"] == torch.__version__
+    with pytest.raises(FileNotFoundError, match="hash: got"):
+        write_run_json(tmp_run, status="ok", artefacts=[tmp_path / "none"])
+
+
+def test_folder_hash_sees_names_and_content_not_order(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    for folder, order in (("one", "ab"), ("two", "ba")):
+        for file in order:
+            (tmp_path / folder / file).write_text(file)
+    same = sha256_of(tmp_path / "one")
+    assert sha256_of(tmp_path / "two") == same
+    (tmp_path / "two" / "a").rename(tmp_path / "two" / "c")
+    assert sha256_of(tmp_path / "two") != same
+
+
+def test_shipped_weights_are_mini_and_others_real(tmp_path, monkeypatch):
+    assets = tmp_path / "assets"
+    monkeypatch.setattr(provenance, "MINI_ASSETS", assets)
+    (assets / "vae").mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    assert mini_asset("vae") == assets / "vae"
+    assert Provenance.of("vae", assets / "vae").kind == "mini"
+    assert Provenance.of("vae", tmp_path / "own").kind == "real"
+    assert Provenance.of("vae", tmp_path / "own", kind="random").kind == "random"
+    with pytest.raises(FileNotFoundError, match="make weights"):
+        mini_asset("face", "detector.onnx")
+
+
+def test_one_table_takes_one_kind():
+    mini_vae = Provenance(name="vae", source="a", kind="mini")
+    real_face = Provenance(name="face", source="b", kind="real")
+    assert require_one_provenance([mini_vae, mini_vae]) == "mini"
+    with pytest.raises(ValueError, match=r"mixed kinds \(mini: vae; real: face\)"):
+        require_one_provenance([mini_vae, real_face])
+    with pytest.raises(ValueError, match="got no records"):
+        require_one_provenance([])

@@ -1,0 +1,262 @@
+"""The loop and its checkpoints, driven with a model of one matrix."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from semrepa.config import TrainConfig
+from semrepa.training.checkpoint import differences, latest_checkpoint
+from semrepa.training.log import StepLog, read_metrics
+from semrepa.training.loop import Task, learning_rate, step_generator, train
+
+CONFIG = TrainConfig(
+    steps=8, batch_size=2, lr=0.1, warmup=2, checkpoint_every=100, eval_every=4, ema=0.9, resume=True
+)
+
+
+class Line(nn.Module):
+    """A linear map with dropout, so that the global random state matters too."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(3, 1)
+
+    def forward(self, batch, generator):
+        inputs = nn.functional.dropout(batch.data + 0.1 * torch.randn(2, 3, generator=generator), 0.2)
+        loss = (self.map(inputs).squeeze(1) - batch.data.sum(dim=1)).square().mean()
+        return loss, {"loss_line": loss.detach()}
+
+
+class Numbers(SimpleNamespace):
+    ids = ("one", "two")
+
+    def to(self, device):
+        return self
+
+
+def stream(start):
+    for step in itertools.count(start):
+        yield Numbers(data=torch.randn(2, 3, generator=step_generator(1, step)))
+
+
+def task(exported=None, recipe=None):
+    torch.manual_seed(3)
+    line = Line()
+    return Task(
+        objective=line,
+        batches=stream,
+        export=lambda: exported.append(line.map.weight.detach().clone()) if exported is not None else None,
+        evaluate=lambda: {"loss_line": float(line.map.weight.square().sum())},
+        floors={"loss_line": {"zero output": 3.0}},
+        recipe=recipe or {"loss": {"weight": 1}},
+    )
+
+
+def run(folder, made=None, config=CONFIG, **options):
+    return train(made or task(), config, folder, seed=5, **options)
+
+
+def plain(log):
+    return {**dataclasses.asdict(log), "seconds": 0}
+
+
+def test_logs_are_plain_numbers_made_after_the_step(tmp_path):
+    made = task()
+    before = made.objective.map.weight.detach().clone()
+    log = next(iter(run(tmp_path, made)))
+    assert not torch.equal(made.objective.map.weight, before)
+    assert log.step == 1 and log.samples == 2 and log.lr == pytest.approx(0.05)
+    numbers = [log.loss, log.grad_norm, log.seconds, *log.parts.values()]
+    assert all(type(number) is float for number in numbers)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        log.loss = 0.0
+
+
+def test_metrics_file_holds_every_step_and_the_start(tmp_path):
+    logs = list(run(tmp_path))
+    lines = read_metrics(tmp_path)
+    assert lines[0]["step"] == 0 and lines[0]["floors"] == {"loss_line": {"zero output": 3.0}}
+    assert lines[0]["eval"]["loss_line"] > 0
+    assert [StepLog(**line) for line in lines[1:]] == logs
+    assert [line["step"] for line in lines if line["eval"]] == [0, 4, 8]
+
+
+def test_log_every_thins_the_file_but_not_the_logs(tmp_path):
+    config = dataclasses.replace(CONFIG, log_every=3, steps=7)
+    assert len(list(run(tmp_path, config=config))) == 7
+    assert [line["step"] for line in read_metrics(tmp_path)] == [0, 3, 4, 6, 7]
+
+
+@pytest.mark.parametrize("stopped_at", [1, 3, 7])
+def test_resume_is_bit_exact(tmp_path, stopped_at):
+    whole = task()
+    torch.manual_seed(11)
+    expected = [plain(log) for log in run(tmp_path / "whole", whole)]
+    torch.manual_seed(11)
+    first = run(tmp_path / "parts")
+    for _ in range(stopped_at):
+        next(first)
+    first.close()
+    torch.manual_seed(99)
+    second = task()
+    rest = [plain(log) for log in run(tmp_path / "parts", second)]
+    assert rest == expected[stopped_at:]
+    assert torch.equal(second.objective.map.weight, whole.objective.map.weight)
+    logged = [{**line, "seconds": 0} for line in read_metrics(tmp_path / "parts")]
+    assert logged == [{**line, "seconds": 0} for line in read_metrics(tmp_path / "whole")]
+
+
+def test_resume_drops_lines_after_the_checkpoint(tmp_path):
+    config = dataclasses.replace(CONFIG, checkpoint_every=3)
+    made = task()
+
+    def broken(start):
+        yield from itertools.islice(stream(start), 5)
+        raise OSError("disk is gone")
+
+    with pytest.raises(OSError, match="disk"):
+        list(run(tmp_path, dataclasses.replace(made, batches=broken), config))
+    assert read_metrics(tmp_path)[-1]["step"] == 5
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    assert next(run(tmp_path, config=config)).step == 4
+    assert [line["step"] for line in read_metrics(tmp_path)] == [0, 1, 2, 3, 4]
+
+
+def test_finished_run_yields_nothing_more(tmp_path):
+    exported = []
+    list(run(tmp_path, task(exported)))
+    assert list(run(tmp_path, task(exported))) == []
+    assert torch.equal(*exported)
+
+
+def test_fresh_start_sets_the_earlier_run_aside(tmp_path):
+    list(run(tmp_path))
+    assert next(run(tmp_path, resume=False)).step == 1
+    assert len(read_metrics(tmp_path / "previous")) == 9
+    assert latest_checkpoint(tmp_path / "previous").name == "step-000008"
+
+
+def test_learning_rate_zero_changes_nothing(tmp_path):
+    made = task()
+    before = {name: value.clone() for name, value in made.objective.state_dict().items()}
+    list(run(tmp_path, made, dataclasses.replace(CONFIG, lr=0.0, ema=None)))
+    assert all(torch.equal(value, before[name]) for name, value in made.objective.state_dict().items())
+
+
+def test_averaged_weights_are_exported_and_differ(tmp_path):
+    exported = []
+    made = task(exported)
+    list(run(tmp_path, made))
+    assert not torch.equal(exported[0], made.objective.map.weight)
+    assert read_metrics(tmp_path)[-1]["eval"]["loss_line"] == pytest.approx(exported[0].square().sum().item())
+
+
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
+    made = task()
+    forward = made.objective.forward
+
+    def interrupted(batch, generator):
+        if len(read_metrics(tmp_path)) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(batch, generator)
+
+    made.objective.forward = interrupted
+    handler = signal.getsignal(signal.SIGINT)
+    logs = []
+    with pytest.raises(KeyboardInterrupt):
+        for log in run(tmp_path, made):
+            logs.append(log.step)
+    assert logs == [1, 2]
+    assert latest_checkpoint(tmp_path).name == "step-000003"
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert next(run(tmp_path)).step == 4
+
+
+def test_loss_that_is_not_finite_stops_without_saving(tmp_path):
+    made = task()
+    made.objective.forward = lambda batch, generator: (made.objective.map.weight.sum() * float("nan"), {})
+    with pytest.raises(FloatingPointError, match="step 1: .*nan.*one, two"):
+        next(run(tmp_path, made))
+    assert latest_checkpoint(tmp_path) is None
+
+
+def test_other_settings_are_refused_with_a_list(tmp_path):
+    next(run(tmp_path))
+    other = dataclasses.replace(CONFIG, lr=0.2, betas=(0.8, 0.95), steps=20, eval_every=7)
+    with pytest.raises(ValueError, match="made with other settings") as error:
+        next(run(tmp_path, task(recipe={"loss": {"weight": 2}}), other))
+    listed = [line.strip() for line in str(error.value).splitlines()[1:-1]]
+    assert listed == [
+        "loss.weight: checkpoint 1, now 2",
+        "train.betas: checkpoint [0.9, 0.95], now [0.8, 0.95]",
+        "train.lr: checkpoint 0.1, now 0.2",
+    ]
+
+
+def test_differences_name_what_is_absent():
+    assert differences({"a": {"b": 1}}, {"a": {"c": 2}}) == [
+        "a.b: checkpoint 1, now '(absent)'",
+        "a.c: checkpoint '(absent)', now 2",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest"])
+def test_damaged_checkpoint_is_refused(tmp_path, damage):
+    next(run(tmp_path))
+    folder = latest_checkpoint(tmp_path)
+    weights = folder / "model.safetensors"
+    content = weights.read_bytes()
+    match damage:
+        case "flip":
+            weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        case "cut":
+            weights.write_bytes(content[:-4])
+        case "gone":
+            weights.unlink()
+        case "manifest":
+            (folder / "checkpoint.json").write_text("{")
+    with pytest.raises(ValueError, match=f"delete {folder}"):
+        next(run(tmp_path))
+
+
+def test_unfinished_checkpoint_does_not_count(tmp_path):
+    next(run(tmp_path))
+    folder = latest_checkpoint(tmp_path)
+    folder.rename(folder.with_name(f".{folder.name}.partial"))
+    assert next(run(tmp_path)).step == 1
+
+
+def test_old_checkpoints_are_removed(tmp_path):
+    list(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1)))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-000007", "step-000008"]
+    manifest = json.loads((latest_checkpoint(tmp_path) / "checkpoint.json").read_text())
+    assert manifest["step"] == 8 and manifest["recipe"]["seed"] == 5
+
+
+def test_learning_rate_schedules():
+    constant = [learning_rate(CONFIG, step) for step in range(1, 9)]
+    assert constant == pytest.approx([0.05, *[0.1] * 7])
+    cosine = [learning_rate(dataclasses.replace(CONFIG, schedule="cosine"), step) for step in range(1, 9)]
+    assert cosine[:3] == pytest.approx([0.05, 0.1, 0.1])
+    assert cosine[5] == pytest.approx(0.05) and 0 < cosine[7] < 0.01
+    assert all(a > b for a, b in itertools.pairwise(cosine[2:]))
+
+
+def test_random_numbers_depend_on_the_place_alone():
+    first = torch.randn(3, generator=step_generator(0, 7))
+    assert torch.equal(first, torch.randn(3, generator=step_generator(0, 7)))
+    others = [step_generator(1, 7), step_generator(0, 8), step_generator(0, 7, 1)]
+    assert not any(torch.equal(first, torch.randn(3, generator=other)) for other in others)
+
+
+def test_log_of_no_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="metrics.jsonl: not found"):
+        read_metrics(tmp_path)
