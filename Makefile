@@ -44,11 +44,10 @@ check: $(READY)  ## format, lint, types and house rules
 	$(BIN)/python -m pytest -q tests/house
 
 weights: $(READY)  ## build the mini weights anew (hours on two cores, minutes on a GPU)
-	$(BIN)/python -m pip install --quiet -e ".[weights]"
 	$(BIN)/python -m semrepa.miniature
 
 samples: $(READY)  ## render data_samples anew
-	$(BIN)/python -m semrepa.world --samples data_samples
+	$(BIN)/python -m semrepa.miniature.samples data_samples
 
 clean:  ## remove what runs and tools left; the environment stays
 	rm -rf runs .pytest_cache .ruff_cache build *.egg-info

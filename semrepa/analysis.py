@@ -1,4 +1,4 @@
-"""What aligners have learned: distances between faces, verification, maps of embeddings, error against noise."""
+"""What aligners have learned: distances between faces, verification, maps, error against noise."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from semrepa.diffusion import add_noise, clean_prediction, snr
 from semrepa.shapes import AlphaTable, Embeddings, FaceMask, Latents, Timesteps
 
 Distance = Literal["cosine", "l1", "l2"]
-"""``cosine``: 1 - cos. ``l1``: mean absolute difference per number. ``l2``: length of the difference of unit vectors."""
+"""`cosine`: 1 - cos. `l1`: mean absolute difference. `l2`: length of the difference of unit vectors."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class IdDistances:
     inter: np.ndarray
     """Mean distance between the frames of two videos of different people, one per pair of videos."""
     gap: float
-    """Mean of ``inter`` minus mean of ``intra``: larger is better."""
+    """Mean of `inter` minus mean of `intra`: larger is better."""
     gap_low: float
     """Lower end of the gap's 95 % bootstrap interval over videos."""
     gap_high: float
@@ -51,10 +51,10 @@ def video_distances(embeds: Embeddings, face_mask: FaceMask, *, distance: Distan
     Args:
         embeds: embeddings of v videos.
         face_mask: frames that show a face.
-        distance: how two embeddings are compared; embeddings are brought to length 1, except for ``l1``.
+        distance: how two embeddings are compared; they are brought to length 1, except for `l1`.
 
     Returns:
-        Symmetric array (v, v) with the distance within each video on the diagonal, where a frame is not compared
+        Symmetric array (v, v), on the diagonal the distance within each video, where a frame is not compared
         with itself; NaN where there are no two faces to compare.
 
     Raises:
@@ -108,7 +108,9 @@ def id_distances(
     intra, inter = np.diag(table), between[np.tril_indices(len(table), -1)]
     intra, inter = intra[np.isfinite(intra)], inter[np.isfinite(inter)]
     if not len(intra) or not len(inter):
-        raise ValueError("got faces of fewer than two people; expected videos of at least two; add clips with faces")
+        raise ValueError(
+            "got faces of fewer than two people; expected videos of at least two; add clips with faces"
+        )
     gaps = _bootstrap_gaps(np.diag(table), between, resamples, seed)
     low, high = np.nanpercentile(gaps, [2.5, 97.5])
     return IdDistances(intra, inter, float(inter.mean() - intra.mean()), float(low), float(high))
@@ -129,7 +131,9 @@ def verification(scores: np.ndarray | Tensor, same: np.ndarray | Tensor) -> Veri
     """
     scores, same = np.asarray(scores, dtype=float), np.asarray(same, dtype=bool)
     if same.all() or not same.any():
-        raise ValueError(f"got {same.sum()} same pairs of {len(same)}; expected both kinds; add people or clips")
+        raise ValueError(
+            f"got {same.sum()} same pairs of {len(same)}; expected both kinds; add people or clips"
+        )
     order = np.argsort(-scores, kind="stable")
     last_of_tie = np.append(np.diff(scores[order]) != 0, True)
     accepts = np.stack([np.cumsum(same[order]), np.cumsum(~same[order])])[:, last_of_tie]
@@ -151,7 +155,7 @@ def verification_pairs(
         per_video: evenly spread faces taken from each video, so that pairs do not swamp memory.
 
     Returns:
-        ``scores`` and ``same`` for `verification`, one entry per unordered pair.
+        `scores` and `same` for `verification`, one entry per unordered pair.
     """
     faces, people = [], []
     for video, mask, identity in zip(embeds, face_mask, identities, strict=True):
@@ -195,15 +199,15 @@ def error_by_timestep(
 
     Args:
         predict_v: the transformer: noisy latents and timesteps to v.
-        loss: clean prediction to the loss of each clip (b,), such as a frozen aligner's distance from its target.
+        loss: clean prediction to the loss of each clip (b,): a frozen aligner's distance from its target.
         latents: true latents of some clips.
         alphas_cumprod: noise table.
         timesteps: noise levels.
         seed: seed of the noise, which is the same at every level.
 
     Returns:
-        One row per level: ``timestep``, ``snr``, ``loss``, and ``gradient``, the norm of the loss's gradient with
-        respect to v per clip.
+        One row per level: `timestep`, `snr`, `loss`, and `gradient`, the norm per clip of the gradient
+        with respect to v.
     """
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
     rows = []
@@ -238,12 +242,15 @@ def _distances(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
 def _bootstrap_gaps(within: np.ndarray, between: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Gaps of videos drawn again and again; a video drawn twice counts twice, but never against itself."""
     count = len(within)
-    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+    draws = (
+        np.random.default_rng(seed)
+        .multinomial(count, np.full(count, 1 / count), size=resamples)
+        .astype(float)
+    )
     known, pairs = np.isfinite(within), np.isfinite(between)
     with np.errstate(invalid="ignore"):
         intra = (draws @ np.where(known, within, 0)) / (draws @ known)
-        inter = np.einsum("ri,ij,rj->r", draws, np.where(pairs, between, 0), draws)
-        inter /= np.einsum("ri,ij,rj->r", draws, pairs.astype(float), draws)
+        inter = (draws @ np.where(pairs, between, 0) * draws).sum(1) / (draws @ pairs * draws).sum(1)
     return inter - intra
 
 

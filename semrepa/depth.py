@@ -1,7 +1,7 @@
 """Depth as colours: a clip's disparity brought to [0, 1], painted with a colour table, and read back.
 
-Near is 1 and bright. The range is that of the whole clip, so that a point that does not move keeps its colour. The
-tables rise in brightness, so that a blur between two depths is read as a depth between them.
+Near is 1 and bright. The range is that of the whole clip, so that a point that does not move keeps its
+colour. The tables rise in brightness, so that a blur between two depths is read as a depth between them.
 """
 
 from functools import cache
@@ -86,7 +86,7 @@ def colorize(values: Depth, colormap: Colormap) -> Frames:
     """
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(
-            f"got values from {values.min():.3g} to {values.max():.3g}; expected 0 to 1; call `normalize` first"
+            f"got values from {values.min():.3g} to {values.max():.3g}; expected 0 to 1; normalize them first"
         )
     table = _table(colormap).to(values.device) * 255
     painted = [_paint(frame, table) for frame in values.flatten(0, 1)]
@@ -113,9 +113,9 @@ def decolorize(frames: Frames | Pixels, colormap: Colormap) -> tuple[Depth, Dept
     colors = frames.float() / 255 if frames.dtype == torch.uint8 else frames.float() / 2 + 0.5
     pixels = colors.movedim(2, -1)
     table = _table(colormap).to(frames.device)
-    values, distances = zip(*(_project(chunk, table) for chunk in pixels.reshape(-1, 3).split(_CHUNK)), strict=True)
-    shape = pixels.shape[:-1]
-    return torch.cat(values).view(shape), torch.cat(distances).view(shape)
+    projected = [_project(chunk, table) for chunk in pixels.reshape(-1, 3).split(_CHUNK)]
+    values, distances = map(torch.cat, zip(*projected, strict=True))
+    return values.view(pixels.shape[:-1]), distances.view(pixels.shape[:-1])
 
 
 def _disparity(depth: Depth, kind: DepthKind) -> Depth:
@@ -149,7 +149,7 @@ def _paint(frame: Tensor, table: Tensor) -> Tensor:
 
 
 def _project(colors: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-    """Project colours (p, 3) on the curve: the nearest point over all segments between neighbouring entries."""
+    """Project colours (p, 3) on the curve: the nearest point over all segments between table entries."""
     start, step = table[:-1], table[1:] - table[:-1]
     length = step.square().sum(dim=1)
     along = torch.addmm(-(start * step).sum(dim=1) / length, colors, (step / length[:, None]).T)

@@ -53,9 +53,7 @@ def alphas_cumprod(
     return noise_scheduler.alphas_cumprod.to(device=device, dtype=dtype)
 
 
-def add_noise(
-    latents: Latents, noise: Latents, timesteps: Timesteps, alphas_cumprod: AlphaTable
-) -> Latents:
+def add_noise(latents: Latents, noise: Latents, timesteps: Timesteps, alphas_cumprod: AlphaTable) -> Latents:
     """Noise clean latents to a timestep.
 
     Args:

@@ -27,14 +27,15 @@ def diffusion_loss(
 
     Source: Eq. (11), Sec. 4.3.
     """
-    return _difference(pred_latents, latents).square().mean(dim=(1, 2, 3, 4)) / (1 - alphas_cumprod[timesteps])
+    error = _difference(pred_latents, latents).square().mean(dim=(1, 2, 3, 4))
+    return error / (1 - alphas_cumprod[timesteps])
 
 
 def structure_loss(pred_depth_latents: Latents, depth_latents: Latents) -> PerSample:
     """Compare predicted depth latents with the teacher's colorized and encoded depth.
 
-    The same distance serves pretraining on clean (Eq. 3) and noisy (Eq. 5) latents, and fine-tuning through the
-    frozen aligner (Eq. 8 clean, Eq. 9 noisy: there both sides are at `timesteps - step`).
+    The same distance serves pretraining on clean (Eq. 3) and noisy (Eq. 5) latents, and fine-tuning through
+    the frozen aligner (Eq. 8 clean, Eq. 9 noisy: there both sides are at `timesteps - step`).
 
     Args:
         pred_depth_latents: answer of the structure aligner.
@@ -51,9 +52,9 @@ def structure_loss(pred_depth_latents: Latents, depth_latents: Latents) -> PerSa
 def identity_loss(pred_embeds: Embeddings, target_embeds: Embeddings, face_mask: FaceMask) -> PerSample:
     """Compare face embeddings on the frames that show a usable face.
 
-    In pretraining the target is the teacher's L2-normalised embedding (Eq. 7), in fine-tuning the frozen aligner's
-    own answer on the true latents (Eq. 10). For 512 numbers an output of zero scores about 0.035 and two strangers
-    about 0.050, so a loss near 0.035 means that nothing was learned.
+    In pretraining the target is the teacher's L2-normalised embedding (Eq. 7), in fine-tuning the frozen
+    aligner's own answer on the true latents (Eq. 10). For 512 numbers a zero output scores about 0.035 and
+    two strangers about 0.050, so a loss near 0.035 means that nothing was learned.
 
     Args:
         pred_embeds: predicted embeddings, not normalised.
@@ -61,7 +62,7 @@ def identity_loss(pred_embeds: Embeddings, target_embeds: Embeddings, face_mask:
         face_mask: frames that count.
 
     Returns:
-        Mean absolute error over the counted frames of each clip. A clip without any gives a zero that is still part
+        Mean absolute error over the counted frames of each clip. A clip without any gives a zero that is part
         of the graph, with zero gradients.
 
     Raises:
@@ -99,8 +100,8 @@ def total_loss(
         g_id: gate of the identity loss (paper: 1).
 
     Returns:
-        The loss to minimise, and for plots, detached batch means: `loss_diff`, and for `struct` and `id` the raw
-        `loss_*`, the gated `gated_*` and the weighted `weighted_*` that enters the sum.
+        The loss to minimise, and for plots, detached batch means: `loss_diff`, and for `struct` and `id` the
+        raw `loss_*`, the gated `gated_*` and the weighted `weighted_*` that enters the sum.
 
     Source: Eq. (11), (12), Sec. 4.3.
     """
@@ -121,6 +122,7 @@ def _difference(prediction: Tensor, target: Tensor) -> Tensor:
     """Subtract in float32 or better, refusing to broadcast."""
     if prediction.shape != target.shape:
         raise ValueError(
-            f"got prediction {tuple(prediction.shape)} and target {tuple(target.shape)}; expected equal shapes"
+            f"got prediction {tuple(prediction.shape)} and target {tuple(target.shape)}; "
+            "expected equal shapes"
         )
     return prediction.to(torch.promote_types(prediction.dtype, torch.float32)) - target

@@ -225,6 +225,11 @@ class RunFolder:
         """File with one JSON line per training step: the single source of all plots."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def config_path(self) -> Path:
+        """File with the resolved config of the run."""
+        return self.path / "config.json"
+
     def write_json(self, name: str, value: object) -> Path:
         """Write `value` to `name` in this folder, atomically; see `write_json`."""
         return write_json(self.path / name, value)

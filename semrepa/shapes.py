@@ -20,6 +20,9 @@ Images = UInt8[Tensor, "b 3 H W"]
 Latents = Float[Tensor, "b f c h w"]
 """Scaled VAE latents: of a video, of its colorized depth, or of its first frame."""
 
+JoinedLatents = Float[Tensor, "b f C h w"]
+"""Latents with others joined on the channels, C of them in all."""
+
 Depth = Float[Tensor, "b n H W"]
 """One number per pixel: metric depth, disparity, or either of them brought to [0, 1]."""
 

@@ -1,4 +1,4 @@
-"""Which weights a config rests on, where they lie, and what is missing: everything at once, before a run starts."""
+"""Which weights a config rests on, where they lie, and what is missing: all at once, before a run starts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -48,10 +48,12 @@ def check_weights(cfg: Config, roles: Iterable[Role] = ROLES) -> list[Provenance
     needs = {role: _NEEDS[role](cfg) for role in roles if role not in exact}
     missing = [need for need in needs.values() if not need.is_there]
     if missing:
-        listed = "".join(f"\n  {n.role}: {n.path or 'no path given'} ({n.field})\n    {n.remedy}" for n in missing)
+        listed = "".join(
+            f"\n  {n.role}: {n.path or 'no path given'} ({n.field})\n    {n.remedy}" for n in missing
+        )
         raise FileNotFoundError(
-            f"weights for preset={cfg.preset!r}: {len(missing)} of {len(needs)} missing; get them and say where "
-            f"they lie, for example overrides={{'{missing[0].field}': '/path/to/it'}}{listed}"
+            f"weights for preset={cfg.preset!r}: {len(missing)} of {len(needs)} missing; get them and say "
+            f"where they lie, for example overrides={{'{missing[0].field}': '/path/to/it'}}{listed}"
         )
     return [_EXACT if role in exact else _provenance(cfg, needs[role]) for role in roles]
 

@@ -108,13 +108,13 @@ def test_from_json_is_strict_and_forgives_only_fields_with_a_default():
     del values["loss"]["gate"]
     assert Config.from_json(json.dumps(values)) == mini()
     del values["video"]["height"]
-    with pytest.raises(ValueError, match=r"video.: missing height; expected a value"):
+    with pytest.raises(ValueError, match="video: missing height; expected a value"):
         Config.from_json(json.dumps(values))
     with pytest.raises(ValueError, match="unknown name; did you mean seed"):
         Config.from_json(json.dumps({"seeed": 1}))
     with pytest.raises(ValueError, match="got list; expected an object"):
         Config.from_json("[]")
-    with pytest.raises(FileNotFoundError, match="expected the config.json of a run"):
+    with pytest.raises(FileNotFoundError, match=r"expected the config.json of a run"):
         Config.load("nowhere.json")
 
 

@@ -1,5 +1,3 @@
-from inspect import unwrap
-
 import matplotlib
 import numpy as np
 import pytest

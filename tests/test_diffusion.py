@@ -3,10 +3,10 @@ from inspect import unwrap
 import pytest
 import torch
 from diffusers import CogVideoXDDIMScheduler
-from tiny import tiny_noise_scheduler
 
 from semrepa import diffusion
 from semrepa.diffusion import add_noise, clean_prediction, ddim_step, gate, snr, velocity
+from tests.tiny import tiny_noise_scheduler
 
 EDGES = torch.tensor([0, 1, 500, 999])
 SHAPE = (4, 3, 16, 4, 6)
@@ -45,7 +45,7 @@ def test_only_v_prediction_is_accepted():
 
 
 def test_table_in_half_precision_is_refused():
-    with pytest.raises(ValueError, match="bfloat16.*expected torch.float32"):
+    with pytest.raises(ValueError, match=r"bfloat16.*expected torch\.float32"):
         diffusion.alphas_cumprod(tiny_noise_scheduler(), dtype=torch.bfloat16)
 
 
@@ -80,7 +80,8 @@ def test_one_step_equals_diffusers_sampler(exact_table, exact_clips, index):
     timesteps = t.repeat(4)
     clean = clean_prediction(noisy, v, timesteps, exact_table)
     torch.testing.assert_close(clean, theirs.pred_original_sample, rtol=0, atol=1e-14)
-    torch.testing.assert_close(ddim_step(noisy, clean, timesteps, 20, exact_table), theirs.prev_sample, rtol=0, atol=1e-13)
+    stepped = ddim_step(noisy, clean, timesteps, 20, exact_table)
+    torch.testing.assert_close(stepped, theirs.prev_sample, rtol=0, atol=1e-13)
 
 
 def test_perfect_step_lands_on_the_same_noise_one_step_down(exact_table, exact_clips):
@@ -88,7 +89,8 @@ def test_perfect_step_lands_on_the_same_noise_one_step_down(exact_table, exact_c
     timesteps = torch.tensor([10, 20, 500, 999])
     noisy = add_noise(latents, noise, timesteps, exact_table)
     stepped = ddim_step(noisy, latents, timesteps, 20, exact_table)
-    torch.testing.assert_close(stepped, add_noise(latents, noise, timesteps - 20, exact_table), rtol=0, atol=1e-13)
+    expected = add_noise(latents, noise, timesteps - 20, exact_table)
+    torch.testing.assert_close(stepped, expected, rtol=0, atol=1e-13)
     torch.testing.assert_close(stepped[0], latents[0], rtol=0, atol=1e-14)
 
 

@@ -17,7 +17,8 @@ PARAMETERS = 'preset = "mini"\nrun_dir = "runs/x"\nseed = 0\noverrides = {}\nste
 FINISH = (
     "import json, pathlib\n"
     "folder = pathlib.Path(run_dir)\n"
-    '(folder / "run.json").write_text(json.dumps({"status": "ok", "metrics": {"steps": steps or 7, "psnr": 31.25}}))'
+    'run = {"status": "ok", "metrics": {"steps": steps or 7, "psnr": 31.25}}\n'
+    '(folder / "run.json").write_text(json.dumps(run))'
 )
 PICTURE = (
     "from IPython.display import display\n"
@@ -36,7 +37,9 @@ def write_notebook(path: Path, *cells: str, tagged: bool = True) -> Path:
 
 
 def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
-    notebook = write_notebook(tmp_path / "one.ipynb", PICTURE, "for i in range(9):\n    print(i, flush=True)", FINISH)
+    notebook = write_notebook(
+        tmp_path / "one.ipynb", PICTURE, "for i in range(9):\n    print(i, flush=True)", FINISH
+    )
     run_dir = tmp_path / "run"
     code = headless.main([str(notebook), "--run-dir", str(run_dir), "-p", "steps=3", "--seed", "5"])
     assert code == 0
@@ -45,7 +48,9 @@ def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
     executed = nbformat.read(run_dir / "one.ipynb", as_version=4)
     assert "widgets" not in executed.metadata
     outputs = [output for cell in executed.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert [output.text for output in outputs if output.output_type == "stream"] == ["0\n1\n2\n3\n4\n5\n6\n7\n8\n"], "prints are joined into one output"
+    assert [output.text for output in outputs if output.output_type == "stream"] == [
+        "0\n1\n2\n3\n4\n5\n6\n7\n8\n"
+    ], "prints are joined into one output"
     page = (run_dir / "one.html").read_text()
     assert "data:image/png;base64," in page
     assert 'src="http' not in page
@@ -55,7 +60,9 @@ def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
 
 def test_all_runs_every_notebook_and_goes_on_after_a_failure(tmp_path, monkeypatch, capsys):
     (tmp_path / "notebooks").mkdir()
-    write_notebook(tmp_path / "notebooks" / "00_bad.ipynb", "raise FileNotFoundError('got a.mp4; expected a video')")
+    write_notebook(
+        tmp_path / "notebooks" / "00_bad.ipynb", "raise FileNotFoundError('got a.mp4; expected a video')"
+    )
     write_notebook(tmp_path / "notebooks" / "01_good.ipynb", PICTURE, FINISH)
     monkeypatch.chdir(tmp_path)
     assert headless.main(["--all", "--run-dir", "runs/demo"]) == 1

@@ -33,8 +33,8 @@ def mini() -> Config:
         model=ModelConfig(),
         depth=DepthConfig(teacher="exact"),
         face=FaceConfig(detector_size=(384, 256), min_size=10.0),
-        structure=StructureConfig(num_heads=4, head_dim=32),
-        identity=IdentityConfig(width=32, num_blocks=5),
+        structure=StructureConfig(num_layers=4, num_heads=4, head_dim=32),
+        identity=IdentityConfig(width=32, num_blocks=1),
         image=ImageConfig(),
         loss=LossConfig(),
         pretrain_structure=TrainConfig(
@@ -45,6 +45,7 @@ def mini() -> Config:
             schedule="cosine",
             checkpoint_every=20,
             eval_every=20,
+            resume=False,
         ),
         pretrain_identity=TrainConfig(
             steps=60,
@@ -54,6 +55,7 @@ def mini() -> Config:
             schedule="cosine",
             checkpoint_every=20,
             eval_every=20,
+            resume=False,
         ),
         finetune=TrainConfig(
             steps=60,
@@ -62,6 +64,7 @@ def mini() -> Config:
             warmup=5,
             checkpoint_every=20,
             eval_every=20,
+            resume=False,
         ),
         generate=GenerateConfig(num_inference_steps=20, guidance_scale=1.0),
     )

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-
 # YAML 1.1 reads 1e-4 (no dot) as text; nobody means text where a number is wanted.
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -109,9 +108,8 @@ def build(cls: type[T], values: Mapping[str, Any], *, base: T | None = None, pat
         else:
             known[name] = coerce(value, hints[name], where)
     if missing := required - known.keys():
-        raise ValueError(
-            f"{path or 'config'}: missing {', '.join(sorted(missing))}; expected a value for each"
-        )
+        names = ", ".join(sorted(missing))
+        raise ValueError(f"{path.rstrip('.') or 'config'}: missing {names}; expected a value for each")
     try:
         return cls(**known)
     except ValueError as error:

@@ -34,7 +34,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        moved = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
+        }
         return dataclasses.replace(self, **moved)
 
 
@@ -59,9 +61,13 @@ class StoreDataset(torch.utils.data.Dataset[Record]):
         missing = [clip_id for clip_id in ids if not store.has(clip_id)]
         if missing:
             named = ", ".join(missing[:10])
-            raise ValueError(f"got {len(missing)} clips without a record in {store.folder} ({named}); run prepare first")
+            raise ValueError(
+                f"got {len(missing)} clips without a record in {store.folder} ({named}); run prepare first"
+            )
         if not ids:
-            raise ValueError(f"got no clips of {store.folder}; expected at least one; check the splits of the index")
+            raise ValueError(
+                f"got no clips of {store.folder}; expected at least one; check the splits of the index"
+            )
         self.store, self.ids = store, tuple(ids)
 
     def __len__(self) -> int:

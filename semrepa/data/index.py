@@ -49,11 +49,20 @@ def _problem(name: str, value: object) -> str | None:
     """What is wrong with one field of a line, or None."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     checks = {
-        "id": (isinstance(value, str) and bool(SAFE_ID.fullmatch(value)), "letters, digits, '.', '_' and '-'"),
+        "id": (
+            isinstance(value, str) and bool(SAFE_ID.fullmatch(value)),
+            "letters, digits, '.', '_' and '-'",
+        ),
         "path": (isinstance(value, str) and bool(value), "a file name"),
         "caption": (isinstance(value, str), "a text"),
-        "identity": (value is None or (isinstance(value, int | str) and not isinstance(value, bool)), "a number or name"),
-        "seed": (value is None or (number and isinstance(value, int) and value >= 0), "a whole number from 0 on"),
+        "identity": (
+            value is None or (isinstance(value, int | str) and not isinstance(value, bool)),
+            "a number or name",
+        ),
+        "seed": (
+            value is None or (number and isinstance(value, int) and value >= 0),
+            "a whole number from 0 on",
+        ),
         "split": (value in SPLITS, f"one of {', '.join(SPLITS)}"),
         "start": (number and value >= 0, "seconds from 0 on"),
         "licence": (value is None or isinstance(value, str), "an SPDX licence name"),
@@ -74,9 +83,15 @@ def _read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
     except json.JSONDecodeError as error:
         return None, [f"got no valid JSON ({error}); expected one object per line"]
     if not isinstance(fields, dict):
-        return None, [f"got {type(fields).__name__}; expected an object such as {{\"path\": ..., \"caption\": ...}}"]
+        return None, [
+            f'got {type(fields).__name__}; expected an object such as {{"path": ..., "caption": ...}}'
+        ]
     problems = [found for name, value in fields.items() if (found := _problem(name, value))]
-    problems += [f"got no field {name!r}; expected it on every line" for name in ("path", "caption") if name not in fields]
+    problems += [
+        f"got no field {name!r}; expected it on every line"
+        for name in ("path", "caption")
+        if name not in fields
+    ]
     if problems:
         return None, problems
     path = folder / fields["path"]
@@ -104,7 +119,9 @@ def read_index(path: str | Path) -> list[ClipRow]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"got index {path}; expected an existing JSONL file; see data_samples/index.jsonl")
+        raise FileNotFoundError(
+            f"got index {path}; expected an existing JSONL file; see data_samples/index.jsonl"
+        )
     rows: list[ClipRow] = []
     problems: list[str] = []
     first_line: dict[str, int] = {}
@@ -114,16 +131,24 @@ def read_index(path: str | Path) -> list[ClipRow]:
         row, found = _read_line(text, path.parent)
         if row is not None:
             if row.id in first_line:
-                found.append(f"got id {row.id!r} again (first on line {first_line[row.id]}); give each its own \"id\"")
+                found.append(
+                    f'got id {row.id!r} again (first on line {first_line[row.id]}); give each its own "id"'
+                )
             first_line.setdefault(row.id, number)
             rows.append(row)
         problems += [f"line {number}: {problem}" for problem in found]
     if problems:
-        raise ValueError(f"got index {path} with {len(problems)} wrong lines or fields; correct them:{_listed(problems)}")
+        raise ValueError(
+            f"got index {path} with {len(problems)} wrong lines or fields; correct them:{_listed(problems)}"
+        )
     if not rows:
-        raise ValueError(f"got empty index {path}; expected one JSON object per clip; see data_samples/index.jsonl")
+        raise ValueError(
+            f"got empty index {path}; expected one JSON object per clip; see data_samples/index.jsonl"
+        )
     if missing := [str(row.path) for row in rows if not row.path.is_file()]:
-        message = f"got index {path} naming {len(missing)} missing videos; expected paths relative to {path.parent}"
+        message = (
+            f"got index {path} naming {len(missing)} missing videos; expected paths relative to {path.parent}"
+        )
         raise FileNotFoundError(f"{message}; copy them there or correct the paths:{_listed(missing)}")
     return rows
 
@@ -143,10 +168,12 @@ def write_index(path: str | Path, rows: Iterable[ClipRow]) -> Path:
     defaults = {field.name: field.default for field in dataclasses.fields(ClipRow)}
     lines = []
     for row in rows:
-        fields = {name: value for name, value in vars(row).items() if name == "split" or value != defaults[name]}
+        fields = {
+            name: value for name, value in vars(row).items() if name == "split" or value != defaults[name]
+        }
         fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
         lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text("".join(lines), encoding="utf-8")
-    os.replace(unfinished, path)
+    unfinished.replace(path)
     return path

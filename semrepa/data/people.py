@@ -1,7 +1,7 @@
 """The human filter: keep the videos that show a person.
 
-The filter is a rule about boxes; who draws the boxes is up to the caller. The paper lets YOLOv8 look at the first
-frame. Source: Sec. 5.1.1.
+The filter is a rule about boxes; who draws the boxes is up to the caller. The paper lets YOLOv8 look at the
+first frame. Source: Sec. 5.1.1.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 PersonDetector = Callable[[UInt8[Tensor, "3 H W"]], Float[Tensor, "k 5"]]
-"""From one frame, RGB 0 to 255, to the k people in it: left, top, right, bottom in pixels, and score from 0 to 1."""
+"""From a frame, RGB 0 to 255, to the k people in it: left, top, right, bottom in pixels, score 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class PersonFilter:
     min_area: float = 0.02
     """Least share of the frame."""
     looks: int = 1
-    """Frames to look at, spread evenly from the first on, until one shows a person. The paper looks at the first."""
+    """Frames to look at, spread evenly, until one shows a person. The paper looks at the first only."""
 
     def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> Sighting:
         """Decide about one clip.
@@ -68,5 +68,7 @@ class PersonFilter:
             area = shown / (width * height)
             present = score >= self.min_score and area >= self.min_area
             if (present, score) > (best.present, best.score):
-                best = Sighting(present=present, frame=index, box=(left, top, right, bottom), score=score, area=area)
+                best = Sighting(
+                    present=present, frame=index, box=(left, top, right, bottom), score=score, area=area
+                )
         return best

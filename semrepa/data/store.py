@@ -1,7 +1,7 @@
-"""The feature store: what the frozen networks say about each clip, computed once and kept as one file per clip.
+"""The feature store: what the frozen networks say about each clip, computed once, one file per clip.
 
-A record is written whole or not at all and exists only when it is finished, so a stopped run goes on where it was and
-several workers need not talk to each other. A fingerprint of everything that changes the numbers guards the folder.
+A record exists only when it is finished, so a stopped run goes on where it was and several workers need not
+talk to each other. A fingerprint of everything that changes the numbers guards the folder.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ from semrepa.data.index import SAFE_ID
 from semrepa.runtime import write_json
 
 Record = dict[str, Tensor]
-"""latents, depth_latents (f, c, h, w) float16; depth_range (2,) float32; first_frame (3, H, W) uint8; prompt_embeds
-(l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4) float32; content (4,) int32 and
-timestamps (n,) float32 as in `VideoClip`."""
+"""latents, depth_latents (f, c, h, w) float16; depth_range (2,) float32; first_frame (3, H, W) uint8;
+prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4) float32; and as
+in `VideoClip` content (4,) int32 and timestamps (n,) float32."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class FeatureStore:
         file = self.folder / "fingerprint.json"
         kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         if fingerprint is None and kept is None:
-            raise FileNotFoundError(f"got {self.folder}, which holds no feature store; expected one; run prepare first")
+            raise FileNotFoundError(
+                f"got {self.folder}, which holds no feature store; expected one; run prepare first"
+            )
         wanted = kept if fingerprint is None else json.loads(json.dumps(fingerprint))
         if kept is None:
             write_json(file, wanted)
@@ -70,7 +72,9 @@ class FeatureStore:
 
     def _path(self, clip_id: str) -> Path:
         if not SAFE_ID.fullmatch(clip_id):
-            raise ValueError(f"got clip id {clip_id!r}; expected letters, digits, '.', '_' and '-'; rename it in the index")
+            raise ValueError(
+                f"got clip id {clip_id!r}; expected letters, digits, '.', '_' and '-'; rename it in the index"
+            )
         return self.folder / hashlib.sha256(clip_id.encode()).hexdigest()[:2] / f"{clip_id}.safetensors"
 
     def has(self, clip_id: str, source: str | None = None) -> bool:
@@ -106,7 +110,7 @@ class FeatureStore:
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         save_file(whole, unfinished, metadata={"source": source})
-        os.replace(unfinished, path)
+        unfinished.replace(path)
 
     def read(self, clip_id: str) -> Record:
         """A clip's record.
@@ -122,7 +126,8 @@ class FeatureStore:
         """
         path = self._path(clip_id)
         if not path.is_file():
-            raise KeyError(f"got clip id {clip_id!r}; expected one of the {len(self.ids())} in {self.folder}; run prepare")
+            known = f"one of the {len(self.ids())} in {self.folder}"
+            raise KeyError(f"got clip id {clip_id!r}; expected {known}; run prepare")
         return load_file(path)
 
     def reject(self, reject: Reject) -> None:
@@ -150,6 +155,6 @@ def _difference(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]
     names = [name for name in sorted(kept | wanted) if kept.get(name) != wanted.get(name)]
     lines = "".join(f"\n  {name}: store {kept.get(name)!r}, this run {wanted.get(name)!r}" for name in names)
     return (
-        f"got feature store {folder}, made with other settings; expected the same, since its numbers would not fit; "
+        f"got feature store {folder}, made with other settings; expected the same, so that numbers fit; "
         f"set data.store to another folder, or go back to its settings:{lines}"
     )

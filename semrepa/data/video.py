@@ -1,8 +1,7 @@
 """Video files in and out: the one place that knows decord and PyAV.
 
-A clip is sampled by time stamp: frame k is the picture on screen at `start + k / fps` seconds after the first shown
-frame. Counting frames instead goes wrong on every file whose frame rate varies. decord reads ordinary files; PyAV
-reads the rest (variable first time stamps, rotation, AV1, VP9) and all files where decord is not installed.
+decord reads ordinary files; PyAV reads the rest (time stamps that do not begin at 0, rotation, AV1, VP9), and
+all files where decord is not installed.
 """
 
 import logging
@@ -11,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import av
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+
+from semrepa.data.sampling import TOLERANCE, ClipError, content_box, on_screen
 
 try:
     import decord
@@ -27,25 +28,8 @@ except ImportError:  # no wheel for this platform
 log = logging.getLogger(__name__)
 
 Backend = Literal["auto", "decord", "pyav"]
-Item = TypeVar("Item")
 
-TOLERANCE = 1e-4
-"""Seconds by which two time stamps may differ and still be the same moment."""
 NOT_FOR_DECORD = ("av1", "libdav1d", "vp9", "libvpx-vp9")
-
-
-class ClipError(ValueError):
-    """A clip that cannot be used, with a short `reason` that can be counted."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        """Keep the reason beside the message.
-
-        Args:
-            reason: one word such as "too_short".
-            message: what was got, what was expected, what to do.
-        """
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -83,24 +67,30 @@ class VideoClip:
 
 
 def reader_versions() -> dict[str, str | None]:
-    """Versions of the readers, which decide the last bits of every pixel; None for one that is not installed."""
+    """Versions of the readers, which decide the last bits of every pixel; None where one is not installed."""
     return {"pyav": av.__version__, "decord": decord.__version__ if decord else None}
 
 
 def _open(path: Path) -> av.container.InputContainer:
     """Open a video file, or say plainly why not."""
     if not path.is_file():
-        raise FileNotFoundError(f"got video path {path}; expected an existing file; check the path in the index")
+        raise FileNotFoundError(
+            f"got video path {path}; expected an existing file; check the path in the index"
+        )
     if path.stat().st_size == 0:
-        raise ClipError("empty", f"got {path}, which has 0 bytes; expected a video; copy or download the file again")
+        raise ClipError(
+            "empty", f"got {path}, which has 0 bytes; expected a video; copy or download the file again"
+        )
     try:
         container = av.open(str(path))
     except av.error.FFmpegError as error:
-        message = f"got {path}, which cannot be read as video ({error.strerror}); expected e.g. mp4; replace the file"
+        message = f"got {path}, which is no video ({error.strerror}); expected e.g. mp4; replace the file"
         raise ClipError("not_video", message) from error
     if not container.streams.video:
         container.close()
-        raise ClipError("no_video_stream", f"got {path} without a video stream; expected a video; replace the file")
+        raise ClipError(
+            "no_video_stream", f"got {path} without a video stream; expected a video; replace the file"
+        )
     return container
 
 
@@ -133,11 +123,17 @@ def probe(path: str | Path) -> VideoInfo:
         stream = container.streams.video[0]
         first = next(_decode(container, path), None)
         if first is None:
-            raise ClipError("corrupt", f"got {path} without a single frame; expected a video; replace the file")
+            raise ClipError(
+                "corrupt", f"got {path} without a single frame; expected a video; replace the file"
+            )
         width, height = first.width, first.height
         if first.rotation % 180:
             width, height = height, width
-        seconds = stream.duration * stream.time_base if stream.duration else (container.duration or 0) / av.time_base
+        seconds = (
+            stream.duration * stream.time_base
+            if stream.duration
+            else (container.duration or 0) / av.time_base
+        )
         return VideoInfo(
             width=width,
             height=height,
@@ -147,51 +143,6 @@ def probe(path: str | Path) -> VideoInfo:
             rotation=first.rotation % 360,
             first_pts=float(first.time),
         )
-
-
-def content_box(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Where the picture goes: landscape fills the frame, vertical keeps its shape at full height.
-
-    Args:
-        width: source width, pixels.
-        height: source height, pixels.
-        size: height and width of the frame, pixels.
-
-    Returns:
-        Top, left, height and width of the picture inside the frame. Source: Sec. 5.1.1.
-    """
-    frame_height, frame_width = size
-    if height <= width:
-        return 0, 0, frame_height, frame_width
-    inner = min(frame_width, max(2, 2 * round(frame_height * width / height / 2)))
-    return 0, (frame_width - inner) // 2, frame_height, inner
-
-
-def _on_screen(
-    shown: Iterator[tuple[float, float, Item]], wanted: list[float], path: Path
-) -> Iterator[tuple[float, Item]]:
-    """For each wanted time, the item on screen then and when it came on.
-
-    `shown` gives begin, end and item in order; `wanted` is increasing.
-    """
-    begin, end, item = 0.0, 0.0, None
-    position = 0
-    for following, following_end, following_item in shown:
-        while item is not None and position < len(wanted) and wanted[position] < following - TOLERANCE:
-            yield begin, item
-            position += 1
-        if position == len(wanted):
-            return
-        begin, end, item = following, following_end, following_item
-    while item is not None and position < len(wanted) and wanted[position] < max(end - TOLERANCE, begin + TOLERANCE):
-        yield begin, item
-        position += 1
-    if position < len(wanted):
-        message = (
-            f"got {path} of {end:.2f} s; expected a picture at {wanted[-1]:.2f} s for {len(wanted)} frames from "
-            f"{wanted[0]:.2f} s on; use a longer clip, an earlier start, or fewer frames"
-        )
-        raise ClipError("too_short", message)
 
 
 def _read_pyav(
@@ -206,8 +157,10 @@ def _read_pyav(
             (frame.time - info.first_pts, frame.time - info.first_pts + _duration(frame, step), frame)
             for frame in _decode(container, path)
         )
-        for begin, frame in _on_screen(shown, wanted, path):
-            rgb = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR").to_ndarray()
+        for begin, frame in on_screen(shown, wanted, path):
+            rgb = frame.reformat(
+                width=width, height=height, format="rgb24", interpolation="BILINEAR"
+            ).to_ndarray()
             times.append(begin)
             pictures.append(np.rot90(rgb, info.rotation // 90))
     return times, pictures
@@ -230,18 +183,16 @@ def _decord_reads(info: VideoInfo) -> bool:
 def _read_decord(
     path: Path, wanted: list[float], inner: tuple[int, int]
 ) -> tuple[list[float], list[np.ndarray]] | None:
-    """Begin times and RGB pictures (h, w, 3) through decord; None when its time stamps cannot be trusted.
-
-    The reader lives only inside this call: an idle one goes on decoding the whole file into memory.
-    """
+    """Begin times and RGB pictures (h, w, 3) through decord; None when its time stamps cannot be trusted."""
     height, width = inner
     try:
+        # Lives only inside this call: an idle reader goes on decoding the whole file into memory.
         reader = decord.VideoReader(str(path), ctx=decord.cpu(0), width=width, height=height, num_threads=1)
         spans = reader.get_frame_timestamp(np.arange(len(reader)))
         if abs(spans[0, 0]) > TOLERANCE or (np.diff(spans[:, 0]) <= 0).any():
             return None
         shown = ((float(begin), float(end), index) for index, (begin, end) in enumerate(spans))
-        picked = list(_on_screen(shown, wanted, path))
+        picked = list(on_screen(shown, wanted, path))
         pictures = reader.get_batch([index for _, index in picked]).asnumpy()
     except (decord.DECORDError, RuntimeError) as error:
         log.info("decord cannot read %s (%s); PyAV reads it", path, error)
@@ -257,7 +208,9 @@ def _check_request(num_frames: int, fps: float, size: tuple[int, int], start: fl
     if start < 0:
         raise ValueError(f"got start={start}; expected seconds from the first frame, 0 or more")
     if any(side < 2 or side % 2 for side in size):
-        raise ValueError(f"got size={size}; expected even height and width in pixels; ask for e.g. (480, 720)")
+        raise ValueError(
+            f"got size={size}; expected even height and width in pixels; ask for e.g. (480, 720)"
+        )
 
 
 def read_clip(
@@ -297,7 +250,9 @@ def read_clip(
     wanted = [start + k / fps for k in range(num_frames)]
     read = _read_decord(path, wanted, content[2:]) if backend != "pyav" and _decord_reads(info) else None
     if read is None and backend == "decord":
-        raise ValueError(f"got backend='decord' for {path}, which decord cannot be trusted with; use 'auto' or 'pyav'")
+        raise ValueError(
+            f"got backend='decord' for {path}, which decord cannot be trusted with; use 'auto' or 'pyav'"
+        )
     times, pictures = read or _read_pyav(path, info, wanted, content[2:])
     frames = np.zeros((num_frames, *size, 3), np.uint8)
     top, left, height, width = content
@@ -328,16 +283,22 @@ def write_video(
     path = Path(path)
     array = frames.cpu().numpy() if isinstance(frames, Tensor) else np.asarray(frames)
     if array.dtype != np.uint8:
-        raise TypeError(f"got frames of {array.dtype}; expected uint8 from 0 to 255; convert with latents.to_frames")
+        raise TypeError(
+            f"got frames of {array.dtype}; expected uint8 from 0 to 255; convert with latents.to_frames"
+        )
     if array.ndim != 4 or array.shape[1] != 3 or len(array) == 0:
-        raise ValueError(f"got frames of shape {tuple(array.shape)}; expected (n, 3, H, W); move the colour axis")
+        raise ValueError(
+            f"got frames of shape {tuple(array.shape)}; expected (n, 3, H, W); move the colour axis"
+        )
     if array.shape[2] % 2 or array.shape[3] % 2:
-        raise ValueError(f"got frames of {array.shape[2]}x{array.shape[3]}; expected even height and width; crop one row")
+        raise ValueError(
+            f"got frames of {array.shape[2]}x{array.shape[3]}; expected even height and width; crop one row"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
     try:
         _encode(unfinished, array, Fraction(fps).limit_denominator(1001), crf)
-        os.replace(unfinished, path)
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     return path

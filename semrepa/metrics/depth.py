@@ -14,7 +14,7 @@ def abs_rel(pred_depth: Depth, depth: Depth, *, valid: Valid | None = None) -> P
     """Mean absolute error relative to the true depth.
 
     Args:
-        pred_depth: predicted depth, metres (or the unit of ``depth``).
+        pred_depth: predicted depth, metres (or the unit of `depth`).
         depth: true depth.
         valid: pixels that count; None: those with a finite, positive truth.
 
@@ -28,7 +28,9 @@ def abs_rel(pred_depth: Depth, depth: Depth, *, valid: Valid | None = None) -> P
     return _masked_mean((pred_depth - depth).abs() / depth, counted)
 
 
-def delta(pred_depth: Depth, depth: Depth, *, threshold: float = 1.25, valid: Valid | None = None) -> PerSample:
+def delta(
+    pred_depth: Depth, depth: Depth, *, threshold: float = 1.25, valid: Valid | None = None
+) -> PerSample:
     """Share of the pixels whose depth is right up to a factor.
 
     Args:
@@ -38,7 +40,7 @@ def delta(pred_depth: Depth, depth: Depth, *, threshold: float = 1.25, valid: Va
         valid: pixels that count; None: those with a finite, positive truth.
 
     Returns:
-        Share per clip, (b,), 1 is best; NaN where no pixel counts. A prediction that is not positive is wrong.
+        Share per clip, (b,), 1 is best; NaN where no pixel counts. One that is not positive is wrong.
 
     Raises:
         ValueError: the shapes differ.
@@ -104,11 +106,11 @@ def fit_disparity(pred_disparity: Depth, disparity: Depth) -> Depth:
     return fitted.reshape(disparity.shape).to(disparity.dtype)
 
 
-def _valid(pred_depth: Depth, depth: Depth, valid: Valid | None) -> Valid:
+def _valid(pred_depth: Tensor, depth: Tensor, valid: Valid | None) -> Valid:
     if pred_depth.shape != depth.shape:
         raise ValueError(
-            f"got prediction {tuple(pred_depth.shape)} and depth {tuple(depth.shape)}; expected equal shapes; "
-            f"resize the prediction first"
+            f"got prediction {tuple(pred_depth.shape)} and depth {tuple(depth.shape)}; "
+            "expected equal shapes; resize the prediction first"
         )
     return torch.isfinite(depth) & (depth > 0) if valid is None else valid
 

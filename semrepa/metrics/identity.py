@@ -1,7 +1,8 @@
 """ID score: how much the face in a video stays the wanted face, from per-frame embeddings.
 
-A frame without a found face has no embedding. It is left out of the mean (``missing="skip"``, with the detection
-rate beside it, because a video whose face vanishes would otherwise look good) or counted as 0 (``"zero"``).
+A frame without a found face has no embedding. It is left out of the mean (`missing="skip"`, with the
+detection rate beside it, because a video whose face vanishes would otherwise look good) or counted as 0
+(`"zero"`).
 """
 
 from typing import Literal
@@ -18,8 +19,11 @@ Missing = Literal["skip", "zero"]
 PerFrame = Float[Tensor, "b n"]
 """One cosine per frame, NaN where there is none."""
 
+Reference = Float[Tensor, "b d"]
+"""One embedding per clip, (b, d)."""
 
-def likeness(embeds: Embeddings, face_mask: FaceMask, reference: Float[Tensor, "b d"]) -> PerFrame:
+
+def likeness(embeds: Embeddings, face_mask: FaceMask, reference: Reference) -> PerFrame:
     """Cosine between the face of each frame and a reference face.
 
     Args:
@@ -34,7 +38,7 @@ def likeness(embeds: Embeddings, face_mask: FaceMask, reference: Float[Tensor, "
 
 
 def id_ref(
-    embeds: Embeddings, face_mask: FaceMask, reference: Float[Tensor, "b d"], *, missing: Missing = "skip"
+    embeds: Embeddings, face_mask: FaceMask, reference: Reference, *, missing: Missing = "skip"
 ) -> PerSample:
     """ID score against a reference face, over all frames but the given first one.
 
@@ -45,13 +49,18 @@ def id_ref(
         missing: what frames without a face count as.
 
     Returns:
-        Mean cosine per clip, (b,); NaN where ``skip`` leaves no frame.
+        Mean cosine per clip, (b,); NaN where `skip` leaves no frame.
     """
     return _mean(likeness(embeds, face_mask, reference)[:, 1:], missing)
 
 
 def id_gt_frame(
-    embeds: Embeddings, face_mask: FaceMask, gt_embeds: Embeddings, gt_mask: FaceMask, *, missing: Missing = "skip"
+    embeds: Embeddings,
+    face_mask: FaceMask,
+    gt_embeds: Embeddings,
+    gt_mask: FaceMask,
+    *,
+    missing: Missing = "skip",
 ) -> PerSample:
     """ID score against the true video frame by frame, which takes the pose out of the comparison.
 
@@ -98,7 +107,12 @@ def detection_rate(face_mask: FaceMask, gt_mask: FaceMask | None = None) -> PerS
 
 
 def id_scores(
-    embeds: Embeddings, face_mask: FaceMask, gt_embeds: Embeddings, gt_mask: FaceMask, *, missing: Missing = "skip"
+    embeds: Embeddings,
+    face_mask: FaceMask,
+    gt_embeds: Embeddings,
+    gt_mask: FaceMask,
+    *,
+    missing: Missing = "skip",
 ) -> dict[str, PerSample]:
     """All ID scores of generated videos against their true ones.
 
@@ -112,7 +126,7 @@ def id_scores(
         missing: what frames without a face count as.
 
     Returns:
-        ``id_ref`` (the headline), ``id_gt_frame``, ``id_consecutive`` and ``detection_rate``, each (b,).
+        `id_ref` (the headline), `id_gt_frame`, `id_consecutive` and `detection_rate`, each (b,).
     """
     first = gt_mask.float().argmax(dim=1)
     reference = gt_embeds[torch.arange(len(first)), first]

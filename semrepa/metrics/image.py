@@ -44,10 +44,10 @@ def ssim(frames: Frames, reference: Frames, *, variant: SsimVariant = "gaussian"
     Args:
         frames: video to score.
         reference: true video.
-        variant: window of the local statistics; ``gaussian`` is the kit's headline.
+        variant: window of the local statistics; `gaussian` is the kit's headline.
 
     Returns:
-        Numbers up to 1, (b, n); 1 for equal frames. Pixels nearer to the border than half a window are left out.
+        Numbers up to 1, (b, n); 1 for equal frames. The border, half a window wide, is left out.
 
     Raises:
         ValueError: the videos differ in shape, or a side is smaller than the window.
@@ -55,7 +55,9 @@ def ssim(frames: Frames, reference: Frames, *, variant: SsimVariant = "gaussian"
     _check(frames, reference)
     window, unbiased = _window(variant)
     if min(frames.shape[-2:]) < len(window):
-        raise ValueError(f"got frames of {tuple(frames.shape[-2:])}; expected at least {len(window)} pixels each way")
+        raise ValueError(
+            f"got frames of {tuple(frames.shape[-2:])}; expected at least {len(window)} pixels each way"
+        )
     pairs = zip(frames.flatten(0, 1), reference.flatten(0, 1), strict=True)
     scores = [_ssim_picture(x.double(), y.double(), window, unbiased) for x, y in pairs]
     return torch.stack(scores).reshape(frames.shape[:2]).float()
@@ -76,7 +78,9 @@ def clip_mean(per_frame: PerFrame, *, skip_first: bool = True) -> PerSample:
     """
     kept = per_frame[:, 1:] if skip_first else per_frame
     if kept.shape[1] == 0:
-        raise ValueError(f"got {per_frame.shape[1]} frame per clip; expected at least 2; or pass skip_first=False")
+        raise ValueError(
+            f"got {per_frame.shape[1]} frame per clip; expected at least 2; or pass skip_first=False"
+        )
     return kept.mean(dim=1)
 
 
@@ -107,6 +111,6 @@ def _ssim_picture(x: Tensor, y: Tensor, window: Tensor, unbiased: float) -> Tens
 def _check(frames: Tensor, reference: Tensor) -> None:
     if frames.shape != reference.shape:
         raise ValueError(
-            f"got frames {tuple(frames.shape)} and reference {tuple(reference.shape)}; expected equal shapes; "
-            f"cut or resize them to one size first"
+            f"got frames {tuple(frames.shape)} and reference {tuple(reference.shape)}; "
+            "expected equal shapes; cut or resize them to one size first"
         )

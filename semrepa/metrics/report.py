@@ -19,7 +19,7 @@ class ClipScores:
     """The scores of one clip made by one arm of an experiment."""
 
     arm: str
-    """What made the clip: ``truth``, ``base``, ``plain``, ``aligned``."""
+    """What made the clip: `truth`, `base`, `plain`, `aligned`."""
     clip: str
     """Name of the clip; the same clip (and sampling seed) has the same name in every arm."""
     provenance: Kind
@@ -88,7 +88,9 @@ def means(rows: Iterable[ClipScores]) -> dict[str, dict[str, Interval]]:
     """
     arms = _by_arm(rows)
     return {
-        arm: {name: bootstrap_mean([clip.get(name, np.nan) for clip in clips.values()]) for name in _names(arms)}
+        arm: {
+            name: bootstrap_mean([clip.get(name, np.nan) for clip in clips.values()]) for name in _names(arms)
+        }
         for arm, clips in arms.items()
     }
 
@@ -101,7 +103,7 @@ def paired_differences(rows: Iterable[ClipScores], baseline: str) -> dict[str, d
         baseline: the arm to compare with.
 
     Returns:
-        Arm to score name to mean of (arm - baseline) over the clips that both have; without the baseline itself.
+        Arm to score name to mean of (arm - baseline) over the clips that both have, without the baseline.
 
     Raises:
         ValueError: no rows, rows of mixed provenance, no such arm, or an arm that shares no clip with it.
@@ -114,9 +116,13 @@ def paired_differences(rows: Iterable[ClipScores], baseline: str) -> dict[str, d
     for arm in (name for name in arms if name != baseline):
         shared = [clip for clip in base if clip in arms[arm]]
         if not shared:
-            raise ValueError(f"got no clip in both {arm!r} and {baseline!r}; expected the same clips; score the same ones")
+            raise ValueError(
+                f"got no clip in both {arm!r} and {baseline!r}; expected the same clips; score the same ones"
+            )
         result[arm] = {
-            name: bootstrap_mean([arms[arm][clip].get(name, np.nan) - base[clip].get(name, np.nan) for clip in shared])
+            name: bootstrap_mean(
+                [arms[arm][clip].get(name, np.nan) - base[clip].get(name, np.nan) for clip in shared]
+            )
             for name in _names(arms)
         }
     return result
@@ -130,7 +136,7 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
         baseline: arm to compare with; None: no differences.
 
     Returns:
-        Rows of text for a table function; the column ``weights`` says what kind of weights made the numbers.
+        Rows of text for a table function; the column `weights` says what kind of weights made the numbers.
 
     Raises:
         ValueError: see `means` and `paired_differences`.
@@ -144,7 +150,14 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
     for label, arms in parts:
         for arm, scores in arms.items():
             clips = max((score.clips for score in scores.values()), default=0)
-            table.append({"arm": label.format(arm), **{n: str(s) for n, s in scores.items()}, "clips": clips, "weights": kind})
+            table.append(
+                {
+                    "arm": label.format(arm),
+                    **{n: str(s) for n, s in scores.items()},
+                    "clips": clips,
+                    "weights": kind,
+                }
+            )
     return table
 
 
@@ -164,7 +177,10 @@ def one_kind(rows: Iterable[ClipScores]) -> Kind:
     for row in rows:
         arms.setdefault(row.provenance, set()).add(row.arm)
     if len(arms) != 1:
-        found = "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in sorted(arms.items())) or "no rows"
+        found = (
+            "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in sorted(arms.items()))
+            or "no rows"
+        )
         raise ValueError(f"got scores of {found}; expected one kind of weights; make one table for each")
     return next(iter(arms))
 
@@ -179,7 +195,9 @@ def write_scores(path: Path | str, rows: Iterable[ClipScores]) -> Path:
     Returns:
         The path.
     """
-    Path(path).write_text("".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows), encoding="utf-8")
+    Path(path).write_text(
+        "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows), encoding="utf-8"
+    )
     return Path(path)
 
 
@@ -195,7 +213,9 @@ def read_scores(path: Path | str) -> list[ClipScores]:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    return [ClipScores(**json.loads(line)) for line in Path(path).read_text(encoding="utf-8").splitlines() if line]
+    return [
+        ClipScores(**json.loads(line)) for line in Path(path).read_text(encoding="utf-8").splitlines() if line
+    ]
 
 
 def _by_arm(rows: Iterable[ClipScores]) -> dict[str, dict[str, Mapping[str, float]]]:
@@ -205,10 +225,14 @@ def _by_arm(rows: Iterable[ClipScores]) -> dict[str, dict[str, Mapping[str, floa
     for row in rows:
         clips = arms.setdefault(row.arm, {})
         if row.clip in clips:
-            raise ValueError(f"got clip {row.clip!r} twice in arm {row.arm!r}; expected one row each; name seeds apart")
+            raise ValueError(
+                f"got clip {row.clip!r} twice in arm {row.arm!r}; expected one row each; name seeds apart"
+            )
         clips[row.clip] = row.values
     return arms
 
 
 def _names(arms: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    return list(dict.fromkeys(name for clips in arms.values() for values in clips.values() for name in values))
+    return list(
+        dict.fromkeys(name for clips in arms.values() for values in clips.values() for name in values)
+    )

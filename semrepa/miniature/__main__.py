@@ -1,7 +1,7 @@
 """`python -m semrepa.miniature`: renders the world and trains every mini network, part by part.
 
-Each part resumes where it stopped; its log is `semrepa/assets/mini/logs/`. On two CPU cores all of it takes about
-three hours.
+Each part resumes where it stopped and logs to `semrepa/assets/mini/logs/`. On two idle CPU cores all of it
+takes about two hours.
 """
 
 import argparse
@@ -38,8 +38,7 @@ from semrepa.models.structure import StructureAligner
 from semrepa.teachers.face import InsightFaceTeacher
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
-TRAIN_CLIPS, HELDOUT_CLIPS = 1200, 60
-VAE_CLIPS = 1200
+TRAIN_CLIPS, HELDOUT_CLIPS = 660, 60
 
 
 class Build:
@@ -93,7 +92,9 @@ class Build:
 
         vae = AutoencoderKLCogVideoX.from_pretrained(self.work / "vae")
         tokenizer = T5Tokenizer.from_pretrained(self.work / "tokenizer")
-        save_pipeline(folder, vae, tokenizer, T5EncoderModel.from_pretrained(self.work / "text_encoder"), transformer)
+        save_pipeline(
+            folder, vae, tokenizer, T5EncoderModel.from_pretrained(self.work / "text_encoder"), transformer
+        )
 
     def records(self) -> None:
         """Computes the features of all clips."""
@@ -105,7 +106,10 @@ class Build:
     def _face_teacher(self) -> InsightFaceTeacher:
         face = build_config(self.raw).face
         return InsightFaceTeacher(
-            self.assets / "face", detector_size=face.detector_size, min_score=face.min_score, min_size=face.min_size
+            self.assets / "face",
+            detector_size=face.detector_size,
+            min_score=face.min_score,
+            min_size=face.min_size,
         )
 
     def _store(self) -> FeatureStore:
@@ -134,12 +138,16 @@ class Build:
         )
         for run, name, kind in shipped:
             trained = kind.from_pretrained(self.work / run / name)
-            copy_half(trained).save_pretrained(self.assets / (name + run.removeprefix("identity").removeprefix("structure")))
+            copy_half(trained).save_pretrained(
+                self.assets / (name + run.removeprefix("identity").removeprefix("structure"))
+            )
             shutil.copy(self.work / run / "metrics.jsonl", self.log / f"{run}.jsonl")
 
     def quality(self) -> None:
         """Measures everything that is shipped on held-out people."""
-        write_quality(self.assets, self._clips()[1], self._store(), self._ids()["heldout"], self._face_teacher())
+        write_quality(
+            self.assets, self._clips()[1], self._store(), self._ids()["heldout"], self._face_teacher()
+        )
 
 
 PARTS: dict[str, Callable[[Build], None]] = {
@@ -152,7 +160,9 @@ def main() -> None:
     """Runs the parts that were asked for, all of them by default."""
     parser = argparse.ArgumentParser(prog="python -m semrepa.miniature", description=__doc__)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part (may be repeated)")
-    parser.add_argument("--work", type=Path, default=Path("runs/miniature"), help="clips, checkpoints, run folders")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/miniature"), help="clips, checkpoints, run folders"
+    )
     parser.add_argument("--assets", type=Path, default=ASSETS, help="where the shipped weights go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

@@ -37,10 +37,22 @@ def _render_shard(folder: Path, first_seed: int, count: int) -> Path:
     for i in range(count):
         spec = sample_spec(first_seed + i)
         clip = render_clip(spec, size=SIZE, num_frames=NUM_FRAMES, start=(first_seed + i) % 5 * 0.8)
-        frames[i], depth[i], boxes[i], visible[i] = clip.frames, clip.depth, clip.face_boxes, clip.face_visible
+        frames[i], depth[i], boxes[i], visible[i] = (
+            clip.frames,
+            clip.depth,
+            clip.face_boxes,
+            clip.face_visible,
+        )
         captions.append(spec.caption)
     partial = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(partial, frames=frames, depth=depth, boxes=boxes, visible=visible, captions=np.array(json.dumps(captions)))
+    np.savez(
+        partial,
+        frames=frames,
+        depth=depth,
+        boxes=boxes,
+        visible=visible,
+        captions=np.array(json.dumps(captions)),
+    )
     partial.replace(path)
     return path
 
@@ -90,9 +102,14 @@ def load_clips(folder: Path, *, first_seed: int, count: int) -> ClipSet:
         folder: cache folder of `render_clips`.
         first_seed: first clip seed.
         count: number of clips, a multiple of 20.
+
+    Returns:
+        The clips in the order of their seeds.
     """
     render_clips(folder, first_seed=first_seed, count=count)
     shards = [np.load(_shard_path(folder, s)) for s in range(first_seed, first_seed + count, SHARD)]
-    stacked = {key: np.concatenate([s[key] for s in shards]) for key in ("frames", "depth", "boxes", "visible")}
+    stacked = {
+        key: np.concatenate([s[key] for s in shards]) for key in ("frames", "depth", "boxes", "visible")
+    }
     captions = [text for s in shards for text in json.loads(str(s["captions"]))]
     return ClipSet(captions=captions, **stacked)

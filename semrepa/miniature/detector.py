@@ -1,27 +1,22 @@
 """The mini face detector: SCRFD's inputs, outputs and anchors on a small convolutional network."""
 
-import logging
-from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semrepa.miniature.blocks import Residual, conv, settle_norms
+from semrepa.miniature.blocks import SETTLING, Residual, conv, settle_norms
 from semrepa.miniature.export import save_onnx
-from semrepa.miniature.faces import Pictures, degrade, load_pictures
+from semrepa.miniature.faces import load_pictures
 from semrepa.miniature.fit import Recipe, fit
-
-_log = logging.getLogger(__name__)
+from semrepa.miniature.windows import WINDOW, Windows, draw_windows
 
 STRIDES = (8, 16, 32)
 ANCHORS = ((16, 32), (64, 128), (256, 512))
 """Nominal face sizes in pixels, two for each stride. A face belongs to the nearest."""
-WINDOW = 256
-"""Side of the training pictures in pixels."""
 POINT_WEIGHT = 12.0
 RECIPE = Recipe(steps=2400, lr=3e-3, warmup=100, cooldown=0.5, ema=0.995, save_every=100)
 BATCH = 24
@@ -36,17 +31,18 @@ class Detector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(conv(3, 12, 2), conv(12, 24, 2))
-        self.stages = nn.ModuleList([
-            nn.Sequential(conv(24, 32, 2), Residual(32), Residual(32)),
-            nn.Sequential(conv(32, 48, 2), Residual(48), Residual(48)),
-            nn.Sequential(conv(48, 48, 2), Residual(48)),
-        ])
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(conv(24, 32, 2), Residual(32), Residual(32)),
+                nn.Sequential(conv(32, 48, 2), Residual(48), Residual(48)),
+                nn.Sequential(conv(48, 48, 2), Residual(48)),
+            ]
+        )
         self.sides = nn.ModuleList([nn.Conv2d(width, 32, 1) for width in (32, 48, 48)])
-        self.heads = nn.ModuleList([nn.Sequential(conv(32, 32), nn.Conv2d(32, 30, 1)) for _ in STRIDES])
-        for head in self.heads:
-            nn.init.normal_(head[-1].weight, std=0.01)
-            with torch.no_grad():
-                head[-1].bias.view(2, 15)[:, 0] = -4.0
+        heads = [nn.Sequential(conv(32, 32), nn.Conv2d(32, 2 * 15, 1)) for _ in STRIDES]
+        for head in heads:
+            _doubt(cast("nn.Conv2d", head[-1]))
+        self.heads = nn.ModuleList(heads)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Predict on all grids.
@@ -69,10 +65,17 @@ class Detector(nn.Module):
         return [m.permute(0, 2, 3, 1).reshape(m.shape[0], -1, 15) for m in maps]
 
 
-class Flat(nn.Module):
-    """SCRFD's nine outputs: scores, boxes, key points of strides 8, 16, 32, in stride units, for one picture."""
+def _doubt(last: nn.Conv2d) -> None:
+    """Let the last layer begin with the answer that hardly any cell shows a face."""
+    nn.init.normal_(last.weight, std=0.01)
+    with torch.no_grad():
+        cast("Tensor", last.bias).view(2, 15)[:, 0] = -4.0
 
-    def __init__(self, detector: Detector) -> None:
+
+class Flat(nn.Module):
+    """SCRFD's nine outputs for one picture: scores, boxes, key points of strides 8, 16, 32."""
+
+    def __init__(self, detector: nn.Module) -> None:
         super().__init__()
         self.detector = detector
 
@@ -95,80 +98,11 @@ class Flat(nn.Module):
         return (*scores, *boxes, *points)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """A batch of b training pictures with at most one face each."""
-
-    images: Tensor
-    """(b, 3, 256, 256), RGB scaled as the network takes it."""
-    boxes: Tensor
-    """(b, 4) left, top, right, bottom in pixels, NaN without a face."""
-    points: Tensor
-    """(b, 5, 2) x, y in pixels, NaN without a face."""
-    wanted: Tensor
-    """(b,) 1: the network shall find the face; 0: it shall not; -1: either, because the window cuts the face."""
-
-
-def draw_windows(pictures: Pictures, rng: np.random.Generator, batch: int = BATCH) -> Windows:
-    """Cut random windows: faces of 16 to 230 pixels, anywhere, sharp or from a small frame, some mirrored.
-
-    Args:
-        pictures: where to cut.
-        rng: source of randomness.
-        batch: how many.
-
-    Returns:
-        The batch.
-    """
-    drawn = [_draw(pictures, int(index), rng) for index in rng.integers(len(pictures.jpegs), size=batch)]
-    images, boxes, points, wanted = (np.stack(part) for part in zip(*drawn, strict=True))
-    scaled = (torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() - 127.5) / 128
-    return Windows(
-        scaled.contiguous(memory_format=torch.channels_last), torch.from_numpy(boxes), torch.from_numpy(points),
-        torch.from_numpy(wanted),
-    )
-
-
-def _draw(pictures: Pictures, index: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """One window with box, points and whether the face is wanted."""
-    image, box, points = pictures.image(index), pictures.boxes[index], pictures.points[index]
-    scale = float(np.exp(rng.uniform(np.log(0.6), np.log(2.1))))
-    if rng.random() < 0.6:  # a frame as small as the mini preset's, enlarged again
-        small, scale = 0.5, float(rng.uniform(0.85, 1.2)) if rng.random() < 0.6 else scale
-    else:
-        small = min(1.0, scale)
-    image = cv2.resize(image, None, fx=small, fy=small, interpolation=cv2.INTER_AREA)
-    shown = np.array(image.shape[1::-1]) * scale / small
-    if np.isfinite(box).all() and rng.random() < 0.85:
-        goal = rng.uniform(0.1, 0.9, 2) * WINDOW - (box[:2] + box[2:]) / 2 * scale
-    else:
-        goal = rng.uniform(np.minimum(0, WINDOW - shown), np.maximum(0, WINDOW - shown))
-    goal = np.clip(goal, np.minimum(0, WINDOW - shown) - 8, np.maximum(0, WINDOW - shown) + 8)
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    turn = np.array([[flip * scale, 0, goal[0]], [0, scale, goal[1]]])
-    turn[0, 2] = WINDOW - goal[0] if flip < 0 else goal[0]
-    matrix = turn * (1 / small, 1 / small, 1)
-    window = degrade(cv2.warpAffine(image, matrix, (WINDOW, WINDOW), flags=cv2.INTER_LINEAR), rng)
-    return window, *_moved(box, points, bool(pictures.visible[index]), turn)
-
-
-def _moved(box: np.ndarray, points: np.ndarray, visible: bool, turn: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Answers after the affine map, with left and right restored after mirroring."""
-    points = points @ turn[:, :2].T + turn[:, 2]
-    corners = box.reshape(2, 2) @ turn[:, :2].T + turn[:, 2]
-    if turn[0, 0] < 0:
-        points, corners = points[[1, 0, 2, 4, 3]], np.stack([corners[:, 0][::-1], corners[:, 1]], axis=1)
-    inside = np.clip(corners, 0, WINDOW)
-    share = np.prod(inside[1] - inside[0]) / max(np.prod(corners[1] - corners[0]), 1e-6)
-    wanted = 0 if not visible else 1 if share >= 0.7 else -1
-    return corners.reshape(4).astype(np.float32), points.astype(np.float32), np.int8(wanted)
-
-
 def targets(windows: Windows, stride: int, sizes: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
     """What one grid shall answer.
 
-    A cell near the middle of a face answers for it with the anchor nearest in size. Cells around it, and the next
-    anchor, are left free, as are all cells of a face that may be found or not.
+    A cell near the middle of a face answers for it with the anchor nearest in size. Cells around it, and
+    the next anchor, are left free, as are all cells of a face that may be found or not.
 
     Args:
         windows: the batch, b.
@@ -176,7 +110,8 @@ def targets(windows: Windows, stride: int, sizes: tuple[int, int]) -> tuple[Tens
         sizes: the two anchor sizes.
 
     Returns:
-        Label (b, k) of 1, 0 or -1 for free; and the goals, box (b, k, 4) and points (b, k, 10), in anchor sizes.
+        Label (b, k) of 1, 0 or -1 for free; and the goals, box (b, k, 4) and points (b, k, 10), in anchor
+        sizes.
     """
     steps = torch.arange(0, WINDOW, stride, dtype=torch.float32)
     cell = torch.stack([g.flatten() for g in torch.meshgrid(steps, steps, indexing="xy")], dim=-1)
@@ -190,7 +125,9 @@ def targets(windows: Windows, stride: int, sizes: tuple[int, int]) -> tuple[Tens
     label = torch.zeros(wanted.shape[0], cell.shape[1])
     label[(wanted == 1) & (off <= 0.45 * size.clamp(min=1.5 * stride)) & (fits <= 1.0)] = -1
     label[(wanted == -1) & (off <= 0.5 * size)] = -1
-    label[(wanted == 1) & (off <= torch.maximum(0.2 * size, torch.tensor(0.75 * stride))) & (fits <= 0.55)] = 1
+    label[
+        (wanted == 1) & (off <= torch.maximum(0.2 * size, torch.tensor(0.75 * stride))) & (fits <= 0.55)
+    ] = 1
     unit = anchor[..., None]
     box = torch.cat([cell - low, high - cell], dim=-1) / unit
     points = (windows.points[:, None] - cell[:, :, None]).flatten(2) / unit
@@ -221,6 +158,7 @@ def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         (k,) from -1 to 1: intersection over union, less the share of the hull that neither covers.
     """
+
     def area(sides: Tensor) -> Tensor:
         return (sides[:, :2] + sides[:, 2:]).clamp(min=0).prod(dim=1)
 
@@ -251,14 +189,16 @@ def detection_loss(maps: list[Tensor], windows: Windows) -> Tensor:
     return 2 * score + overlap + POINT_WEIGHT * miss
 
 
-def build_detector(out: Path, *, seed: int, work: Path, log: Path, people: int = 900, recipe: Recipe = RECIPE) -> Path:
+def build_detector(
+    out: Path, *, seed: int, work: Path, log: Path, people: int = 900, recipe: Recipe = RECIPE
+) -> Path:
     """Train the detector and write `detector.onnx`.
 
     Args:
         out: folder of the face pack.
         seed: fixes weights and batches.
         work: cache for rendered pictures and the checkpoint.
-        log: JSON lines of the training.
+        log: folder of the logs.
         people: identities to train on, from 0 on.
         recipe: settings.
 
@@ -267,12 +207,17 @@ def build_detector(out: Path, *, seed: int, work: Path, log: Path, people: int =
     """
     pictures = load_pictures(work / "faces", first=0, people=people)
     torch.manual_seed(seed)
-    network = Detector().to(memory_format=torch.channels_last)
+    network = Detector()
+
+    def draw(step: int) -> Windows:
+        return draw_windows(pictures, np.random.default_rng([seed, step]), BATCH)
 
     def loss_of_step(step: int) -> Tensor:
-        windows = draw_windows(pictures, np.random.default_rng([seed, step]))
+        windows = draw(step)
         return detection_loss(network(windows.images), windows)
 
-    fit(network, loss_of_step, recipe, checkpoint=work / "detector.pt", log=log)
-    settle_norms(network, (draw_windows(pictures, np.random.default_rng([seed, 10**6 + k])).images for k in range(40)))
-    return save_onnx(Flat(network), torch.zeros(1, 3, 64, 96), out / "detector.onnx", {2: "height", 3: "width"})
+    fit(network, loss_of_step, recipe, checkpoint=work / "detector.pt", log=log / "face_detector.jsonl")
+    settle_norms(network, (draw(recipe.steps + k).images for k in range(SETTLING)))
+    return save_onnx(
+        Flat(network), torch.zeros(1, 3, 64, 96), out / "detector.onnx", {2: "height", 3: "width"}
+    )

@@ -28,7 +28,12 @@ def save_onnx(module: nn.Module, example: Tensor, path: Path, free: dict[int, st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            module.eval(), (example,), path, dynamo=False, opset_version=17, input_names=["image"],
+            module.eval(),
+            (example,),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["image"],
             dynamic_axes={"image": free},
         )
     model = onnx.load(path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,7 +38,7 @@ class Pictures:
     identity: np.ndarray
     """(m,) int64, -1 for an empty room."""
     boxes: np.ndarray
-    """(m, 4) float32 left, top, right, bottom in pixels, NaN without a face on the camera's side of the head."""
+    """(m, 4) float32 left, top, right, bottom in pixels, NaN where the face is turned away or nobody is."""
     points: np.ndarray
     """(m, 5, 2) float32 x, y in pixels, NaN likewise."""
     visible: np.ndarray
@@ -52,22 +53,39 @@ class Pictures:
         Returns:
             (H, W, 3) uint8, BGR.
         """
-        return cv2.imdecode(self.jpegs[index], cv2.IMREAD_COLOR)
+        return decompressed(self.jpegs[index])
 
 
-def _render(rng: np.random.Generator, identity: int | None, seed: int, moments: int) -> dict[str, list[np.ndarray]]:
+def decompressed(jpeg: np.ndarray) -> np.ndarray:
+    """Read a JPEG file.
+
+    Args:
+        jpeg: its bytes, uint8.
+
+    Returns:
+        (H, W, 3) uint8, BGR.
+    """
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR))
+
+
+def _render(rng: np.random.Generator, identity: int | None, seed: int, moments: int) -> dict[str, list[Any]]:
     """A few moments of one clip."""
     vertical = bool(rng.random() < VERTICAL_SHARE)
     spec = sample_spec(seed, identity=identity, vertical=vertical, empty=identity is None)
-    size = SIZE[::-1] if vertical else SIZE
+    height, width = sorted(SIZE, reverse=vertical)
     clip = render_clip(
-        spec, size=size, num_frames=moments, fps=1 / STEP, start=float(rng.uniform(0, 4)), supersample=1
+        spec,
+        size=(height, width),
+        num_frames=moments,
+        fps=1 / STEP,
+        start=float(rng.uniform(0, 4)),
+        supersample=1,
     )
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(85, 98))]
     images = clip.frames.transpose(0, 2, 3, 1)[..., ::-1]
     return {
         "jpegs": [cv2.imencode(".jpg", np.ascontiguousarray(image), quality)[1] for image in images],
-        "identity": [np.int64(-1 if identity is None else identity)] * moments,
+        "identity": [-1 if identity is None else identity] * moments,
         "boxes": list(clip.face_boxes),
         "points": list(clip.face_points),
         "visible": list(clip.face_visible),
@@ -76,18 +94,17 @@ def _render(rng: np.random.Generator, identity: int | None, seed: int, moments: 
 
 def _render_shard(path: Path, first: int) -> None:
     """Render `SHARD` people and one empty room into one file, written atomically."""
-    rows: dict[str, list[np.ndarray]] = {}
+    rows: dict[str, list[Any]] = {}
     for identity in (*range(first, first + SHARD), None):
         for clip in range(1 if identity is None else CLIPS):
             seed = EMPTY_SEEDS + first if identity is None else identity * CLIPS + clip
             found = _render(np.random.default_rng([seed, 7]), identity, seed, MOMENTS)
             rows = {key: rows.get(key, []) + found[key] for key in found}
     jpegs = rows.pop("jpegs")
+    arrays: dict[str, Any] = {key: np.stack(values) for key, values in rows.items()}
+    arrays |= {"bytes": np.concatenate(jpegs), "ends": np.cumsum([len(jpeg) for jpeg in jpegs])}
     partial = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(
-        partial, bytes=np.concatenate(jpegs), ends=np.cumsum([len(j) for j in jpegs]),
-        **{key: np.stack(values) for key, values in rows.items()},
-    )
+    np.savez(partial, **arrays)
     partial.replace(path)
 
 
@@ -111,7 +128,9 @@ def load_pictures(folder: Path, *, first: int, people: int, workers: int = 1) ->
             _log.info("rendered faces: %d of %d files", done, len(missing))
     shards = [dict(np.load(path)) for path in paths.values()]
     jpegs = [jpeg for s in shards for jpeg in np.split(s["bytes"], s["ends"][:-1])]
-    known = {key: np.concatenate([s[key] for s in shards]) for key in ("identity", "boxes", "points", "visible")}
+    known = {
+        key: np.concatenate([s[key] for s in shards]) for key in ("identity", "boxes", "points", "visible")
+    }
     return Pictures(jpegs=jpegs, **known)
 
 
@@ -136,5 +155,5 @@ def degrade(image: np.ndarray, rng: np.random.Generator, blur: float = 1.6) -> n
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        image = decompressed(cv2.imencode(".jpg", image, quality)[1])
     return image

@@ -1,9 +1,10 @@
-"""The small training loop of the weight builder: AdamW, warm-up, cool-down, averaged weights, log and resume."""
+"""The training loop of the weight builder: AdamW, warm-up, cool-down, averaged weights, log and resume."""
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +60,11 @@ def fit(
     log: Path,
     evaluate: Callable[[], dict[str, float]] | None = None,
 ) -> None:
-    """Trains `model` in place; it ends with the averaged weights. Interrupted, it goes on from the checkpoint.
+    """Trains `model` in place; it ends with the averaged weights. Interrupted, it resumes exactly.
 
     Args:
         model: network; parameters that require a gradient are trained.
-        loss_of_step: loss of a step; draws its batch from the step number alone, so that resuming changes nothing.
+        loss_of_step: loss of a step; draws its batch from the step number alone, so that resuming is exact.
         recipe: settings.
         checkpoint: file with weights, average, optimiser and step.
         log: JSON lines: step, loss, seconds, and the evaluation where there is one.
@@ -83,7 +84,7 @@ def fit(
         torch.nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
         optimizer.step()
         optimizer.zero_grad()
-        torch._foreach_lerp_(average, trained, max(1 - recipe.ema, 1 / (step + 2)))  # noqa: SLF001
+        _follow_average(average, trained, max(1 - recipe.ema, 1 / (step + 2)))
         running = loss.item() if running is None else 0.98 * running + 0.02 * loss.item()
         if (step + 1) % recipe.save_every == 0 or step + 1 == recipe.steps:
             _save(checkpoint, model, average, optimizer, step + 1)
@@ -97,29 +98,47 @@ def fit(
             parameter.copy_(value)
 
 
-class swapped:  # noqa: N801 - used as a context manager
-    """Puts other values into parameters for the time of a `with` block."""
+@contextmanager
+def swapped(parameters: Iterable[Tensor], values: Iterable[Tensor]) -> Iterator[None]:
+    """Puts other values into parameters for the time of a `with` block.
 
-    def __init__(self, parameters: Iterable[Tensor], values: Iterable[Tensor]) -> None:
-        self._pairs = list(zip(parameters, values, strict=True))
-
-    def _swap(self) -> None:
-        for parameter, value in self._pairs:
-            kept = parameter.data.clone()
-            parameter.data.copy_(value)
-            value.copy_(kept)
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
+    Args:
+        parameters: what is exchanged.
+        values: what they hold meanwhile.
+    """
+    pairs = list(zip(parameters, values, strict=True))
+    _exchange(pairs)
+    try:
+        yield
+    finally:
+        _exchange(pairs)
 
 
-def _save(path: Path, model: nn.Module, average: list[Tensor], optimizer: torch.optim.Optimizer, step: int) -> None:
+@torch.no_grad()
+def _exchange(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    for parameter, value in pairs:
+        kept = parameter.clone()
+        parameter.copy_(value)
+        value.copy_(kept)
+
+
+@torch.no_grad()
+def _follow_average(average: list[Tensor], trained: list[Tensor], rate: float) -> None:
+    for mean, parameter in zip(average, trained, strict=True):
+        mean.lerp_(parameter, rate)
+
+
+def _save(
+    path: Path, model: nn.Module, average: list[Tensor], optimizer: torch.optim.Optimizer, step: int
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".tmp")
-    state = {"model": model.state_dict(), "average": average, "optimizer": optimizer.state_dict(), "step": step}
+    state = {
+        "model": model.state_dict(),
+        "average": average,
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+    }
     torch.save(state, partial)
     partial.replace(path)
 

@@ -21,6 +21,7 @@ from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import ClipSet
 from semrepa.miniature.text import MAX_LENGTH
 from semrepa.models.latents import encode
+from semrepa.training.alignment import Aligners
 from semrepa.training.finetune import finetune
 from semrepa.training.log import StepLog
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
@@ -35,7 +36,7 @@ def new_transformer(seed: int) -> CogVideoXTransformer3DModel:
         seed: of the initial weights.
 
     Returns:
-        An untrained transformer of 3.1 M parameters.
+        An untrained transformer of 2.5 M parameters.
     """
     torch.manual_seed(seed)
     return CogVideoXTransformer3DModel(
@@ -45,7 +46,7 @@ def new_transformer(seed: int) -> CogVideoXTransformer3DModel:
         in_channels=32,
         out_channels=16,
         text_embed_dim=64,
-        time_embed_dim=128,
+        time_embed_dim=64,
         max_text_seq_length=MAX_LENGTH,
         sample_height=16,
         sample_width=24,
@@ -109,7 +110,11 @@ def copy_half(model: nn.Module) -> nn.Module:
     Returns:
         The copy; the model itself is not changed.
     """
-    twin = type(model)(model.config) if isinstance(model, T5EncoderModel) else type(model).from_config(model.config)
+    twin = (
+        type(model)(model.config)
+        if isinstance(model, T5EncoderModel)
+        else type(model).from_config(model.config)
+    )
     twin.load_state_dict(model.state_dict())
     return twin.half()
 
@@ -128,15 +133,17 @@ def build_config(pipeline_folder: Path) -> Config:
         mini(),
         {
             "model.weights": str(pipeline_folder),
-            "finetune": {**common, "steps": 3000, "batch_size": 8, "lr": 1e-3},
+            "finetune": {**common, "steps": 1800, "batch_size": 8, "lr": 1e-3, "eval_every": 450},
             "loss": {"weight_struct": 0.0, "weight_id": 0.0},
-            "pretrain_structure": {**common, "steps": 1200, "batch_size": 8, "lr": 1e-3},
+            "pretrain_structure": {**common, "steps": 1000, "batch_size": 8, "lr": 1e-3},
             "pretrain_identity": {**common, "steps": 2000, "batch_size": 8, "lr": 1e-3},
         },
     )
 
 
-def train_base(cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]) -> Path:
+def train_base(
+    cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]
+) -> Path:
     """Trains the base model from random weights with the diffusion loss alone.
 
     Args:
@@ -149,11 +156,15 @@ def train_base(cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[
     Returns:
         Folder of the trained transformer.
     """
-    _follow("base", finetune(cfg, store, run_dir, train_ids=train_ids, heldout_ids=heldout))
+    _follow(
+        "base", finetune(cfg, store, run_dir, train_ids=train_ids, heldout_ids=heldout, aligners=Aligners())
+    )
     return run_dir / "transformer"
 
 
-def train_aligners(cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]) -> None:
+def train_aligners(
+    cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]
+) -> None:
     """Trains the shipped aligners: structure on clean latents, identity with and without depth.
 
     Args:
@@ -166,7 +177,10 @@ def train_aligners(cfg: Config, store: FeatureStore, run_dir: Path, train_ids: l
     ids = {"train_ids": train_ids, "heldout_ids": heldout}
     _follow("structure", pretrain_structure(cfg, store, run_dir / "structure", **ids))
     for name, use_depth in (("identity", True), ("identity_no_depth", False)):
-        _follow(name, pretrain_identity(override(cfg, {"identity.use_depth": use_depth}), store, run_dir / name, **ids))
+        _follow(
+            name,
+            pretrain_identity(override(cfg, {"identity.use_depth": use_depth}), store, run_dir / name, **ids),
+        )
 
 
 def _follow(name: str, logs: Iterator[StepLog]) -> None:

@@ -1,6 +1,5 @@
 """The mini face recogniser: ArcFace's input, output and margin loss on a small convolutional network."""
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,36 +9,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semrepa.miniature.blocks import Residual, conv, settle_norms
+from semrepa.miniature.blocks import SETTLING, Residual, conv, settle_norms
 from semrepa.miniature.export import save_onnx
 from semrepa.miniature.faces import Pictures, degrade, load_pictures
 from semrepa.miniature.fit import Recipe, fit
 from semrepa.teachers.align import CROP, similarity
-
-_log = logging.getLogger(__name__)
 
 EMBED_DIM = 512
 SCALE = 24.0
 """Factor on cosines before the softmax."""
 MARGIN = 0.35
 """Angle in radians that is added to the true person's angle."""
-MARGIN_STEPS = 700
+MARGIN_STEPS = 500
 """Steps over which the margin grows from 0."""
 JITTER = 0.04
 """Deviation of the key points in eye distances: the error of a detector."""
 MINI_SHRINK = 0.5
 """Factor from the rendered pictures to the frames of the mini preset."""
-RECIPE = Recipe(steps=2600, lr=2e-3, warmup=100, cooldown=0.6, ema=0.995, save_every=100)
+RECIPE = Recipe(steps=1600, lr=2e-3, warmup=100, cooldown=0.6, ema=0.995, save_every=100)
 BATCH = 96
 
 
 class Recogniser(nn.Module):
-    """Aligned face to embedding; 0.58 M parameters. The last map is pooled with one learned weight per place."""
+    """Aligned face to embedding; 0.58 M parameters. The last map is pooled with learned weights."""
 
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            conv(3, 24, 2), conv(24, 48, 2), Residual(48), conv(48, 72, 2), Residual(72), conv(72, 120, 2), Residual(120)
+            conv(3, 24, 2),
+            conv(24, 48, 2),
+            Residual(48),
+            conv(48, 72, 2),
+            Residual(72),
+            conv(72, 120, 2),
+            Residual(120),
         )
         self.pool = nn.Sequential(nn.Conv2d(120, 120, 7, groups=120, bias=False), nn.BatchNorm2d(120))
         self.project = nn.Sequential(nn.Linear(120, EMBED_DIM, bias=False), nn.BatchNorm1d(EMBED_DIM))
@@ -74,7 +77,9 @@ class ArcFace(nn.Module):
         Returns:
             Scalar.
         """
-        cosine = functional.linear(functional.normalize(embeds.float()), functional.normalize(self.centres.float()))
+        cosine = functional.linear(
+            functional.normalize(embeds.float()), functional.normalize(self.centres.float())
+        )
         right = cosine.gather(1, person[:, None]).clamp(-0.999, 0.999)
         pushed = torch.cos(torch.acos(right) + margin)
         return functional.cross_entropy(SCALE * cosine.scatter(1, person[:, None], pushed), person)
@@ -113,7 +118,7 @@ def cut_patches(pictures: Pictures) -> Patches:
     return Patches(images, np.stack(points), np.stack(person))
 
 
-def draw_crops(patches: Patches, rng: np.random.Generator, batch: int = BATCH) -> tuple[Tensor, Tensor]:
+def draw_crops(patches: Patches, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
     """Aligned crops as a detector and a small frame would give them.
 
     Args:
@@ -149,7 +154,7 @@ def build_recogniser(
         out: folder of the face pack.
         seed: fixes weights and batches.
         work: cache for rendered pictures and the checkpoint.
-        log: JSON lines of the training.
+        log: folder of the logs.
         people: identities to train on, from 0 on.
         recipe: settings.
 
@@ -158,12 +163,21 @@ def build_recogniser(
     """
     patches = cut_patches(load_pictures(work / "faces", first=0, people=people))
     torch.manual_seed(seed)
-    network, head = Recogniser().to(memory_format=torch.channels_last), ArcFace(people)
+    network, head = Recogniser(), ArcFace(people)
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        return draw_crops(patches, np.random.default_rng([seed, step]), BATCH)
 
     def loss_of_step(step: int) -> Tensor:
-        crops, person = draw_crops(patches, np.random.default_rng([seed, step]))
+        crops, person = draw(step)
         return head(network(crops), person, MARGIN * min(1.0, step / MARGIN_STEPS))
 
-    fit(nn.ModuleList([network, head]), loss_of_step, recipe, checkpoint=work / "recogniser.pt", log=log)
-    settle_norms(network, (draw_crops(patches, np.random.default_rng([seed, 10**6 + k]))[0] for k in range(40)))
+    fit(
+        nn.ModuleList([network, head]),
+        loss_of_step,
+        recipe,
+        checkpoint=work / "recogniser.pt",
+        log=log / "face_recogniser.jsonl",
+    )
+    settle_norms(network, (draw(recipe.steps + k)[0] for k in range(SETTLING)))
     return save_onnx(network, torch.zeros(1, 3, CROP, CROP), out / "recogniser.onnx", {0: "batch"})

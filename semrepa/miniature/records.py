@@ -1,7 +1,6 @@
 """Feature store of the rendered training clips, made without the detour over video files."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,12 @@ _log = logging.getLogger(__name__)
 
 
 def write_records(
-    store: FeatureStore, clips: ClipSet, prefix: str, parts: CogVideoX, face_teacher: FaceTeacher, colormap: str
+    store: FeatureStore,
+    clips: ClipSet,
+    prefix: str,
+    parts: CogVideoX,
+    face_teacher: FaceTeacher,
+    colormap: str,
 ) -> list[str]:
     """Fills a store with the features of rendered clips; skips what is there.
 
@@ -41,7 +45,9 @@ def write_records(
         values = depth_maps.normalize(torch.from_numpy(clips.depth[group].astype(np.float32)), kind="metric")
         latents = encode(parts.vae, frames)
         depth_latents = encode(parts.vae, depth_maps.colorize(values, colormap))
-        prompts = encode_prompts([clips.captions[i] for i in group], parts.tokenizer, parts.text_encoder, length)
+        prompts = encode_prompts(
+            [clips.captions[i] for i in group], parts.tokenizer, parts.text_encoder, length
+        )
         for k, index in enumerate(group):
             faces = face_teacher(frames[k])
             record = {

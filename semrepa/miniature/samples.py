@@ -18,13 +18,13 @@ from semrepa.world.samples import Sample, samples
 
 log = logging.getLogger(__name__)
 
-CRF = 24
+CRF = 19
 """Quality of the files: all samples together stay below 8 MB."""
 LICENCE = "CC0-1.0"
 TILE = (160, 240)
 """Height and width of a tile of the contact sheet, pixels."""
 COLUMNS = 6
-TILE_SECOND = 1.0
+TILE_SECOND = 0.5
 
 
 def sample_row(sample: Sample, folder: Path) -> ClipRow:
@@ -84,7 +84,9 @@ def contact_sheet(rows: Sequence[ClipRow]) -> Image.Image:
     for number, row in enumerate(rows, 1):
         clip = read_clip(row.path, num_frames=1, fps=8.0, size=TILE, start=row.start + TILE_SECOND)
         tile = Image.fromarray(clip.frames[0].permute(1, 2, 0).numpy())
-        ImageDraw.Draw(tile).text((5, 3), str(number), fill="white", stroke_width=2, stroke_fill="black", font_size=16)
+        ImageDraw.Draw(tile).text(
+            (5, 3), str(number), fill="white", stroke_width=2, stroke_fill="black", font_size=16
+        )
         tiles.append(np.asarray(tile))
     blank = [np.zeros_like(tiles[0])] * (-len(tiles) % COLUMNS)
     grid = np.stack(tiles + blank).reshape(-1, COLUMNS, *TILE, 3)
@@ -93,8 +95,8 @@ def contact_sheet(rows: Sequence[ClipRow]) -> Image.Image:
 
 README = """# Sample clips
 
-{count} clips of the sample world: rendered people whose depth, face and identity are known exactly. They are ordinary
-mp4 files (H.264), so that everything which reads them reads your own videos too.
+{count} clips of the sample world: rendered people whose depth, face and identity are known exactly. They are
+ordinary mp4 files (H.264), so whatever reads them reads your own videos too.
 
 ![One frame of each clip, in the order of the table](contact_sheet.jpg)
 
@@ -102,14 +104,13 @@ mp4 files (H.264), so that everything which reads them reads your own videos too
 |---|---|---|---|---|
 {table}
 
-- Training and held-out clips share no person. Clip 8 turns away from the camera, clip 12 shows nobody, clip 18 is 10 s
-  long and begins, for training, at its `start`.
-- `index.jsonl` has one line per clip. For your own videos copy it and change it: only `path` (relative to the index)
-  and `caption` are needed. `split` is `train` (if left out) or `heldout`, `identity` says who is in the clip, `start`
-  is the second at which the clip begins, `id` the name of the clip (if left out, that of its file).
-- `seed` and `world` re-render the clip: `sample_spec(seed, **world)` of `semrepa.world` is its exact description. This
-  is how the depth teacher of the sample world answers. In clip 18 frames are 1/30 s apart, so its depth, asked at
-  8 frames per second, may be up to 1/30 s ahead of the picture.
+- Training and held-out clips share no person. Clip 8 turns away from the camera, clip 12 shows nobody,
+  clip 18 lasts 10 s and begins, for training, at its `start`.
+- `index.jsonl` has one line per clip. Copy it for your own videos: only `path` (relative to the index) and
+  `caption` are needed. `split` is `train` (if left out) or `heldout`, `identity` says who is in the clip,
+  `start` is the second at which the clip begins, `id` is its name (if left out, that of the file).
+- `seed` and `world` re-render a clip: `sample_spec(seed, **world)` of `semrepa.world` describes it exactly.
+  This is how the depth teacher of the sample world answers.
 - Made by `python -m semrepa.miniature.samples data_samples`; files that exist are kept.
 
 Licence: {licence} (public domain). Nobody in these clips exists.

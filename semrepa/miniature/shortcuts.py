@@ -1,7 +1,8 @@
-"""Two exact shortcuts that make CogVideoX VAE training about twice as fast on a CPU; numbers stay the same.
+"""Two exact shortcuts that save a third of the image phase of VAE training on a CPU; numbers stay the same.
 
-On single frames all taps of a causal convolution see the same frame, so their sum acts as a 2-D kernel. In the
-decoder's spatial norms, a 1x1x1 convolution commutes with nearest-neighbour enlargement, so it may come first.
+On single frames all taps of a causal convolution see the same frame, so their sum acts as a 2-D kernel. In
+the decoder's spatial norms, a 1x1x1 convolution commutes with nearest-neighbour enlargement, so it may come
+first.
 """
 
 from collections.abc import Iterator
@@ -9,7 +10,10 @@ from contextlib import contextmanager
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from diffusers.models.autoencoders.autoencoder_kl_cogvideox import CogVideoXCausalConv3d, CogVideoXSpatialNorm3D
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import (
+    CogVideoXCausalConv3d,
+    CogVideoXSpatialNorm3D,
+)
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,6 +42,7 @@ def _enlarge(values: Tensor, like: Tensor) -> Tensor:
 def _spatial_norm(
     self: CogVideoXSpatialNorm3D, f: Tensor, zq: Tensor, conv_cache: dict[str, Tensor] | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
+    del conv_cache  # kernels of size 1 need none
     scale, shift = _enlarge(self.conv_y.conv(zq), f), _enlarge(self.conv_b.conv(zq), f)
     return torch.addcmul(shift, self.norm_layer(f), scale), {}
 

@@ -28,8 +28,12 @@ def new_tokenizer(texts: list[str]) -> T5Tokenizer:
     letters = sorted({*"abcdefghijklmnopqrstuvwxyz0123456789,.'-"})
     special = [(token, 0.0) for token in ("<pad>", "</s>", "<unk>")]
     pieces = [(f"▁{word}", -1.0) for word in words if len(word) > 1]
-    pieces += [(f"▁{letter}", -2.0) for letter in letters] + [(letter, -5.0) for letter in letters] + [("▁", -5.0)]
-    return T5Tokenizer(vocab=special + pieces, extra_ids=0, additional_special_tokens=[], model_max_length=MAX_LENGTH)
+    pieces += (
+        [(f"▁{letter}", -2.0) for letter in letters] + [(letter, -5.0) for letter in letters] + [("▁", -5.0)]
+    )
+    return T5Tokenizer(
+        vocab=special + pieces, extra_ids=0, additional_special_tokens=[], model_max_length=MAX_LENGTH
+    )
 
 
 class CaptionReader(nn.Module):
@@ -38,8 +42,15 @@ class CaptionReader(nn.Module):
     def __init__(self, vocabulary: int, classes: dict[str, list[str]]) -> None:
         super().__init__()
         config = T5Config(
-            vocab_size=vocabulary, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4,
-            feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=False,
+            vocab_size=vocabulary,
+            d_model=64,
+            d_kv=16,
+            d_ff=128,
+            num_layers=2,
+            num_heads=4,
+            feed_forward_proj="gated-gelu",
+            dropout_rate=0.0,
+            tie_word_embeddings=False,
         )
         self.encoder = T5EncoderModel(config)
         self.heads = nn.ModuleDict({name: nn.Linear(64, len(words)) for name, words in classes.items()})
@@ -76,7 +87,9 @@ def train_text(*, seed: int, work: Path, log: Path) -> tuple[T5Tokenizer, T5Enco
     def loss_of_step(step: int) -> Tensor:
         picked = torch.from_numpy(np.random.default_rng([seed, step]).integers(train, size=64))
         scores = model(tokens[picked])
-        return torch.stack([nn.functional.cross_entropy(scores[n], targets[n][picked]) for n in classes]).mean()
+        return torch.stack(
+            [nn.functional.cross_entropy(scores[n], targets[n][picked]) for n in classes]
+        ).mean()
 
     @torch.no_grad()
     def accuracy() -> dict[str, float]:

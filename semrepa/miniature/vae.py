@@ -1,7 +1,7 @@
 """The mini VAE: `AutoencoderKLCogVideoX` in its real geometry, trained on frames first and on clips then.
 
-Why images first: single frames of many clips carry far more information per second of training than the frames of
-one clip; the temporal layers are trained after colours and shapes are there.
+Why images first: single frames of many clips carry far more information per second of training than the
+frames of one clip; the temporal layers are trained after colours and shapes are there.
 """
 
 import logging
@@ -25,12 +25,12 @@ LATENT_NOISE = 0.05
 """Standard deviation of the posterior, fixed instead of learned."""
 DEPTH_SHARE = 0.3
 """Share of training samples that are colorized depth."""
-IMAGE_PHASE = Recipe(steps=1600, lr=1.5e-3, cooldown=0.05)
-VIDEO_PHASE = Recipe(steps=6000, lr=1.2e-3, cooldown=0.3)
+IMAGE_PHASE = Recipe(steps=2000, lr=1.5e-3, cooldown=0.05)
+VIDEO_PHASE = Recipe(steps=2050, lr=1.2e-3, cooldown=0.22)
 
 
 def new_vae(seed: int) -> AutoencoderKLCogVideoX:
-    """Builds the mini VAE: 4x temporal, 8x8 spatial, 16 channels, 2.6 M parameters, spatial norms starting neutral.
+    """Builds the mini VAE: 4x temporal, 8x8 spatial, 16 channels, 2.6 M parameters, neutral spatial norms.
 
     Args:
         seed: of the initial weights.
@@ -104,7 +104,9 @@ def draw_crops(clips: ClipSet, rng: np.random.Generator, *, batch: int, frames: 
 
 def _corner(box: np.ndarray, shape: tuple[int, int], size: int, rng: np.random.Generator) -> tuple[int, int]:
     if np.isfinite(box).all() and rng.random() < 0.5:
-        wanted = np.array([(box[1] + box[3]) / 2, (box[0] + box[2]) / 2]) - size / 2 + rng.normal(0, size / 6, 2)
+        wanted = (
+            np.array([(box[1] + box[3]) / 2, (box[0] + box[2]) / 2]) - size / 2 + rng.normal(0, size / 6, 2)
+        )
     else:
         wanted = rng.random(2) * (np.array(shape) - size)
     top, left = np.clip(wanted.round().astype(int), 0, np.array(shape) - size)
@@ -178,7 +180,9 @@ def psnr(vae: AutoencoderKLCogVideoX, clips: ClipSet, *, count: int, frames: int
     return result
 
 
-def train_vae(clips: ClipSet, heldout: ClipSet, *, seed: int, work: Path, log: Path) -> AutoencoderKLCogVideoX:
+def train_vae(
+    clips: ClipSet, heldout: ClipSet, *, seed: int, work: Path, log: Path
+) -> AutoencoderKLCogVideoX:
     """Trains the VAE: frames first, then clips of 9 frames.
 
     Args:
@@ -203,8 +207,11 @@ def train_vae(clips: ClipSet, heldout: ClipSet, *, seed: int, work: Path, log: P
 
         with fast_training(vae):
             fit(
-                vae, loss_of_step, recipe,
-                checkpoint=work / f"vae_{name}.pt", log=log / f"vae_{name}.jsonl",
+                vae,
+                loss_of_step,
+                recipe,
+                checkpoint=work / f"vae_{name}.pt",
+                log=log / f"vae_{name}.jsonl",
                 evaluate=lambda frames=frames: psnr(vae, heldout, count=8, frames=min(17, 2 * frames - 1)),
             )
     return vae

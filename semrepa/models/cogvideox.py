@@ -159,16 +159,16 @@ def image_condition(
 ) -> Latents:
     """Build the first-frame condition: the encoded frame at latent frame 0, zeros elsewhere.
 
-    Without noise and dropout it is what the stock pipeline feeds when sampling. In training, pixel noise of strength
-    exp(N(mean, std)), new in each step, keeps the model from copying the frame, and dropout of the whole condition
-    lets it also work without one.
+    Without noise and dropout it is what the stock pipeline feeds when sampling. In training, pixel noise of
+    strength exp(N(mean, std)), new in each step, keeps the model from copying the frame, and dropout of the
+    whole condition lets it also work without one.
 
     Args:
         vae: frozen VAE.
         first_frames: first frame of each clip.
         num_latent_frames: latent frames of the video, f.
-        generator: source of all randomness here, the sample of the posterior included; None takes the posterior's
-            mode and draws noise and dropout from the global source.
+        generator: source of all randomness here, the sample of the posterior included; None takes the
+            posterior's mode and draws noise and dropout from the global source.
         noise_mean: mean of the logarithm of the noise strength (CogVideoX: -3); None adds no noise.
         noise_std: its standard deviation (CogVideoX: 0.5).
         dropout: probability that a clip loses its condition (CogVideoX: 0.05).

@@ -6,23 +6,22 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
-from semrepa.shapes import TEMPORAL_RATIO, Embeddings, Latents
+from semrepa.shapes import TEMPORAL_RATIO, Embeddings, JoinedLatents, Latents
 
 STRIDES = (1, 2, 2)
 GROUPS = 8
 
 
 class ResNetBlock(nn.Module):
-    """Two 3x3 convolutions with group norm and a skip connection."""
+    """Two 3x3 convolutions with group norm and a skip connection.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        stride: step of the first convolution.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        """Build the block.
-
-        Args:
-            inputs: channels in.
-            outputs: channels out.
-            stride: step of the first convolution.
-        """
         super().__init__()
         self.norm1 = nn.GroupNorm(GROUPS, inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
@@ -46,16 +45,15 @@ class ResNetBlock(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """Weighted means over the picture: each of a few learned maps looks at its own part of it."""
+    """Weighted means over the picture: each of a few learned maps looks at its own part of it.
+
+    Args:
+        channels: channels in.
+        maps: learned maps.
+        outputs: numbers kept per map.
+    """
 
     def __init__(self, channels: int, maps: int, outputs: int) -> None:
-        """Build the pooling.
-
-        Args:
-            channels: channels in.
-            maps: learned maps.
-            outputs: numbers kept per map.
-        """
         super().__init__()
         self.where = nn.Conv2d(channels, maps, 1)
         self.what = nn.Conv2d(channels, outputs, 1)
@@ -76,9 +74,21 @@ class AttentionPool(nn.Module):
 class IdentityAligner(ModelMixin, ConfigMixin):
     """A convolutional network of ResNet blocks that predicts face embeddings from latents.
 
-    Every latent frame is looked at as a picture, neighbouring latent frames exchange what was pooled from them, and
-    each gives 4 embeddings, one for each video frame it stands for; latent frame 0 stands for one frame only, so
-    that 13 latent frames give 49 embeddings. Inputs are normalised by channel with stored statistics.
+    Every latent frame is looked at as a picture, neighbouring latent frames exchange what was pooled from
+    them, and each gives 4 embeddings, one for each video frame it stands for; latent frame 0 stands for one
+    frame only, so that 13 latent frames give 49 embeddings. Inputs are normalised by channel with stored
+    statistics.
+
+    Args:
+        width: channels of the first of three stages, a multiple of 8; each stage doubles it.
+        num_blocks: ResNet blocks in each stage.
+        channels: latent channels of the VAE.
+        use_depth: whether depth latents are joined to the input (paper: yes).
+        embed_dim: size of the teacher's embedding.
+        num_maps: attention maps that pool each latent frame.
+
+    Raises:
+        ValueError: when the width is not a multiple of 8.
 
     Source: Eq. (6), Sec. 4.2.2.
     """
@@ -96,19 +106,6 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         embed_dim: int = 512,
         num_maps: int = 4,
     ) -> None:
-        """Build an untrained aligner.
-
-        Args:
-            width: channels of the first of three stages, a multiple of 8; each stage doubles it.
-            num_blocks: ResNet blocks in each stage.
-            channels: latent channels of the VAE.
-            use_depth: whether depth latents are joined to the input (paper: yes).
-            embed_dim: size of the teacher's embedding.
-            num_maps: attention maps that pool each latent frame.
-
-        Raises:
-            ValueError: when the width is not a multiple of 8.
-        """
         super().__init__()
         if width % GROUPS:
             raise ValueError(f"got width={width}; expected a multiple of {GROUPS}")
@@ -144,8 +141,8 @@ class IdentityAligner(ModelMixin, ConfigMixin):
             depth_latents: latents of their colorized depth, for an aligner that uses them.
 
         Returns:
-            One embedding for each of the 4 (f - 1) + 1 video frames, float32, not normalised: a short one says that
-            the face is unclear.
+            One embedding for each of the 4 (f - 1) + 1 video frames, float32, not normalised: a short one
+            says that the face is unclear.
 
         Raises:
             ValueError: when depth latents are missing, not wanted, or of another shape.
@@ -159,12 +156,12 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         embeds = self.head(pooled).unflatten(2, (TEMPORAL_RATIO, -1)).flatten(1, 2)
         return embeds[:, TEMPORAL_RATIO - 1 :].float()
 
-    def _join(self, latents: Latents, depth_latents: Latents | None) -> Latents:
+    def _join(self, latents: Latents, depth_latents: Latents | None) -> JoinedLatents:
         if (depth_latents is None) == self.config.use_depth:
-            got = "no depth latents" if depth_latents is None else "depth latents"
+            got, expected = ("none", "some") if depth_latents is None else ("some", "none")
             raise ValueError(
-                f"got {got}; expected {'them' if self.config.use_depth else 'none'} for an identity aligner built "
-                f"with use_depth={self.config.use_depth}"
+                f"got depth_latents: {got}; expected {expected}, "
+                f"since this identity aligner was built with use_depth={self.config.use_depth}"
             )
         if depth_latents is None:
             return latents.float()

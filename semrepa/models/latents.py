@@ -1,8 +1,8 @@
 """Videos to scaled VAE latents and back.
 
-The only place that flips (b, f, c, h, w) to the VAE's (b, c, f, h, w) and that multiplies by the VAE's scaling
-factor. The VAE is called by its own `encode` and `decode`, which cut time into chunks: encode a video and its depth
-with the same number of frames, and never mix pieces that were encoded apart.
+The only place that flips (b, f, c, h, w) to the VAE's (b, c, f, h, w) and that multiplies by the VAE's
+scaling factor. The VAE is called by its own `encode` and `decode`, which cut time into chunks: encode a video
+and its depth with the same number of frames, and never mix pieces that were encoded apart.
 """
 
 import torch
@@ -72,7 +72,8 @@ def encode_image(
         Latents with f = 1 in float32, without gradients.
     """
     factor = vae.config.scaling_factor
-    return (1 / factor if vae.config.invert_scale_latents else factor) * posterior_latents(vae, pixels, generator)
+    scale = 1 / factor if vae.config.invert_scale_latents else factor
+    return scale * posterior_latents(vae, pixels, generator)
 
 
 @torch.no_grad()
@@ -87,8 +88,8 @@ def decode(vae: AutoencoderKLCogVideoX, latents: Latents) -> Pixels:
         Pixels in float32, about -1 to 1 (not clipped), without gradients.
 
     Raises:
-        ValueError: when the number of latent frames is even: the decoder would then give every latent frame four
-            frames and no longer set the first apart.
+        ValueError: when the number of latent frames is even: the decoder would then give every latent frame
+            four frames and no longer set the first apart.
     """
     count = latents.shape[1]
     if count % 2 == 0:

@@ -1,21 +1,37 @@
 """The structure aligner: latents of a video in, latents of its colorized depth out."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from diffusers import ConfigMixin, CogVideoXTransformer3DModel, ModelMixin
+from diffusers import CogVideoXTransformer3DModel, ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 
+from semrepa.depth import Colormap
 from semrepa.models.transformer import call_transformer
 from semrepa.shapes import Latents, Timesteps
+
+StructureInput = Literal["clean", "noisy"]
 
 
 class StructureAligner(ModelMixin, ConfigMixin):
     """A CogVideoX transformer with few layers that predicts depth latents from video latents.
 
-    It has no image condition and one empty text token (a zero, so that what is learned of it is the bias of its
-    projection). On clean latents its timestep is always 0. On noisy latents it gets the real timesteps and
-    predicts the depth latents under the same noise.
+    It has no image condition and one empty text token (a zero, so that what is learned of it is the bias of
+    its projection). On clean latents its timestep is always 0. On noisy latents it gets the real timesteps
+    and predicts the depth latents under the same noise.
+
+    Args:
+        num_layers: transformer blocks (ours: 4; the paper only says "reduced").
+        num_heads: attention heads.
+        head_dim: size of each head, divisible by 16 for the rotary positions.
+        channels: latent channels of the VAE, in and out.
+        sample_height: latent height it is trained on, the scale of its positions.
+        sample_width: latent width it is trained on.
+        structure_input: what it is trained on: a record for those who use it.
+        colormap: depth colours it is trained on: a record, since its answers mean nothing in other colours.
+
+    Raises:
+        ValueError: when `structure_input` or `colormap` is none of the known ones.
 
     Source: Eq. (2) clean and Eq. (4) noisy, Sec. 4.2.1.
     """
@@ -29,31 +45,24 @@ class StructureAligner(ModelMixin, ConfigMixin):
         num_heads: int = 48,
         head_dim: int = 64,
         channels: int = 16,
+        *,
         sample_height: int = 60,
         sample_width: int = 90,
-        structure_input: Literal["clean", "noisy"] = "clean",
-        colormap: str = "inferno",
+        structure_input: StructureInput = "clean",
+        colormap: Colormap = "inferno",
     ) -> None:
-        """Build an untrained aligner.
-
-        Args:
-            num_layers: transformer blocks (ours: 4; the paper only says "reduced").
-            num_heads: attention heads.
-            head_dim: size of each head, divisible by 16 for the rotary positions.
-            channels: latent channels of the VAE, in and out.
-            sample_height: latent height it is trained on, the scale of its positions.
-            sample_width: latent width it is trained on.
-            structure_input: what it is trained on; a record for those who use it.
-            colormap: depth colours it is trained on; a record, since its answers mean nothing in other colours.
-        """
         super().__init__()
+        if structure_input not in get_args(StructureInput):
+            raise ValueError(f"got structure_input={structure_input!r}; expected 'clean' or 'noisy'")
+        if colormap not in get_args(Colormap):
+            raise ValueError(f"got colormap={colormap!r}; expected one of {', '.join(get_args(Colormap))}")
         width = num_heads * head_dim
         self.transformer = CogVideoXTransformer3DModel(
             num_attention_heads=num_heads,
             attention_head_dim=head_dim,
             in_channels=channels,
             out_channels=channels,
-            time_embed_dim=min(512, width),
+            time_embed_dim=min(512, width // 4),
             text_embed_dim=1,
             max_text_seq_length=1,
             num_layers=num_layers,

@@ -10,12 +10,12 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
 
-from semrepa.shapes import Latents, PromptEmbeds, Timesteps
+from semrepa.shapes import JoinedLatents, Latents, PromptEmbeds, Timesteps
 
 
 def call_transformer(
     transformer: CogVideoXTransformer3DModel,
-    latents: Latents,
+    latents: JoinedLatents,
     prompt_embeds: PromptEmbeds,
     timesteps: Timesteps,
 ) -> Latents:
@@ -79,7 +79,7 @@ def rotary(
     )
 
 
-def _check_inputs(config: Any, latents: Latents, prompt_embeds: PromptEmbeds) -> None:
+def _check_inputs(config: Any, latents: JoinedLatents, prompt_embeds: PromptEmbeds) -> None:
     _, frames, channels, height, width = latents.shape
     tokens, features = prompt_embeds.shape[1:]
     if channels != config.in_channels:

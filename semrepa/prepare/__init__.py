@@ -1,7 +1,7 @@
 """From an index of videos to a store of features: read, look, measure and encode every clip once.
 
-    rows = ensure_rows(cfg, cache_dir)
-    store = prepare(cfg, rows, cache_dir)
+rows = ensure_rows(cfg, cache_dir)
+store = prepare(cfg, rows, cache_dir)
 """
 
 from semrepa.prepare.clips import ensure_rows, render_row

@@ -1,4 +1,4 @@
-"""The clips of a run: those of the index, and further ones of the sample world that are rendered as ordinary mp4."""
+"""The clips of a run: those of the index, and further ones of the sample world, rendered as ordinary mp4."""
 
 import hashlib
 import logging
@@ -25,7 +25,7 @@ CRF = 12
 
 
 def world_hash() -> str:
-    """Sixteen hexadecimal digits that stand for the code of the sample world, and so for every pixel of it."""
+    """Digits that stand for the code of the sample world, and so for every pixel of it."""
     files = sorted(Path(semrepa.world.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
@@ -66,7 +66,9 @@ def ensure_rows(cfg: Config, cache_dir: str | Path) -> list[ClipRow]:
     extra = _extra_rows(cfg, Path(cache_dir))
     clash = sorted({row.id for row in listed} & {row.id for row in extra})
     if clash:
-        raise ValueError(f"got ids {', '.join(clash)} in {cfg.data.index}, which extra clips bear; rename them")
+        raise ValueError(
+            f"got ids {', '.join(clash)} in {cfg.data.index}, which extra clips bear; rename them"
+        )
     missing = [row for row in extra if not row.path.is_file()]
     if missing:
         log.info("rendering %d clips of the sample world into %s", len(missing), missing[0].path.parent)

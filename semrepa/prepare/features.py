@@ -90,7 +90,9 @@ def load_teachers(cfg: Config) -> Teachers:
 
     *_, face_pack = check_weights(cfg, ("depth", "face"))
     if cfg.depth.teacher != "exact":
-        raise ValueError(f"depth.teacher: got {cfg.depth.teacher!r}; expected 'exact'; others cannot be run yet")
+        raise ValueError(
+            f"depth.teacher: got {cfg.depth.teacher!r}; expected 'exact'; others cannot be run yet"
+        )
     face = InsightFaceTeacher(
         Path(face_pack.source),
         detector_size=cfg.face.detector_size,
@@ -125,7 +127,9 @@ def people_by_face(face: FaceTeacher) -> Callable[[UInt8[Tensor, "3 H W"]], Floa
             return torch.zeros(0, 5)
         left, top, right, bottom = track.boxes[0].tolist()
         width, height = right - left, bottom - top
-        return torch.tensor([[left - width, top - 0.5 * height, right + width, bottom + 2 * height, track.scores[0]]])
+        return torch.tensor(
+            [[left - width, top - 0.5 * height, right + width, bottom + 2 * height, track.scores[0]]]
+        )
 
     return detect
 
@@ -173,8 +177,8 @@ def prepare(
 ) -> FeatureStore:
     """Fill a feature store with the records of all clips that are not in it yet.
 
-    A clip that cannot be used is no error: it is noted in the store's `rejects()` with its reason. Counts and seconds
-    by stage are written to `report.json` in the store's folder.
+    A clip that cannot be used is no error: it is noted in the store's `rejects()` with its reason. Counts and
+    seconds by stage are written to `report.json` in the store's folder.
 
     Args:
         cfg: resolved config.
@@ -202,7 +206,7 @@ def prepare(
 
 
 def source_hash(row: ClipRow) -> str:
-    """Digits that change when the clip behind an id changes: its file's size, caption, start, or world arguments."""
+    """Digits that change with the clip behind an id: its file's size, caption, start, or world arguments."""
     size = row.path.stat().st_size if row.path.is_file() else None
     parts = json.dumps([size, row.caption, row.start, row.seed, row.world], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
@@ -220,7 +224,9 @@ def _fill(
     with watch.stage("text"):
         prompts = _embed_captions(cfg, model, sorted({row.caption for row in rows}))
     device = pick_device()
-    vae = load_cogvideox(model, parts=("vae",), device=device, dtype=compute_dtype(device, cfg.model.dtype)).vae
+    vae = load_cogvideox(
+        model, parts=("vae",), device=device, dtype=compute_dtype(device, cfg.model.dtype)
+    ).vae
     rejected = 0
     for done, row in enumerate(rows, 1):
         outcome = _process(row, cfg, vae, teachers, watch)
@@ -270,8 +276,12 @@ def _process(
     with watch.stage("people"):
         sighting = teachers.people(clip.frames)
     if not sighting.present:
-        message = f"got {row.path} with nobody in it (best score {sighting.score:.2f}, area {sighting.area:.3f}); "
-        return Reject(row.id, "no_person", message + "expected a person; lower data.min_person_score or leave it out")
+        message = (
+            f"got {row.path} with nobody in it (best score {sighting.score:.2f}, area {sighting.area:.3f}); "
+        )
+        return Reject(
+            row.id, "no_person", message + "expected a person; lower data.min_person_score or leave it out"
+        )
     with watch.stage("face"):
         track = teachers.face(clip.frames)
     with watch.stage("depth"):
@@ -294,7 +304,7 @@ def _process(
 def _look_deep(
     row: ClipRow, clip: VideoClip, cfg: Config, teacher: DepthTeacher
 ) -> tuple[Frames, Float[Tensor, "2"]]:
-    """Colorized depth, and its range of disparity. The teacher sees the picture only; padding is as far as can be."""
+    """Colorized depth and its range of disparity. The teacher sees no padding, which is as far as can be."""
     top, left, height, width = clip.content
     inside = slice(top, top + height), slice(left, left + width)
     depth: Depth = teacher(row, clip.frames[None, :, :, *inside])

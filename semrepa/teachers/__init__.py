@@ -1,11 +1,11 @@
 """Teachers: the frozen networks (or exact answers) whose per-frame meaning the aligners learn to predict.
 
-A depth teacher answers how far every pixel is, a face teacher who is in the picture. Both are called while the
-feature store is prepared and when videos are scored, never inside a training step.
+A depth teacher answers how far every pixel is, a face teacher who is in the picture. Both are called while
+the feature store is prepared and when videos are scored, never inside a training step.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
@@ -31,11 +31,13 @@ class FaceTrack:
     """Detection score in [0, 1], 0 where the face is missing."""
 
 
+@runtime_checkable
 class DepthTeacher(Protocol):
     """Answers how far every pixel of a clip is."""
 
     kind: Literal["metric", "disparity"]
-    """"metric": distance along the viewing axis in metres. "disparity": large is near, unknown scale and shift."""
+    """"metric": distance along the viewing axis in metres. "disparity": large is near, unknown scale and
+    shift."""
     provenance: Provenance
     """Where the answers come from."""
 
@@ -52,6 +54,7 @@ class DepthTeacher(Protocol):
         ...
 
 
+@runtime_checkable
 class FaceTeacher(Protocol):
     """Finds and recognises the face of the person in a clip."""
 

@@ -10,7 +10,8 @@ TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""Where left eye, right eye, nose and mouth corners (as seen in the picture) lie in the aligned crop, (5, 2) x, y."""
+"""Where left eye, right eye, nose and mouth corners (as seen in the picture) lie in the aligned crop, (5,
+2) x, y."""
 
 
 def similarity(points: np.ndarray, target: np.ndarray = TEMPLATE) -> np.ndarray:
@@ -30,7 +31,9 @@ def similarity(points: np.ndarray, target: np.ndarray = TEMPLATE) -> np.ndarray:
         ValueError: If the points coincide, or the counts differ.
     """
     if points.shape != target.shape:
-        raise ValueError(f"got points of shape {points.shape}; expected {target.shape}, one (x, y) per target point")
+        raise ValueError(
+            f"got points of shape {points.shape}; expected {target.shape}, one (x, y) per target point"
+        )
     source, goal = (np.asarray(p, np.float64) @ (1, 1j) for p in (points, target))
     centred = source - source.mean()
     spread = np.vdot(centred, centred).real

@@ -31,24 +31,31 @@ class ExactDepth:
         """Render the depth of the moments that `read_clip` sampled.
 
         Args:
-            row: a clip of the sample world, with its seed; its file tells the frame rate and whether it is vertical.
+            row: a clip of the sample world, with its seed; its file tells the frame rate and whether it is
+                vertical.
             frames: (1, n, 3, H, W) as read from the file; only the shape is used.
 
         Returns:
-            (1, n, H, W) metres, float32. Padding beside a vertical clip is as far as the clip's farthest point.
+            (1, n, H, W) metres, float32. Padding beside a vertical clip is as far as the clip's farthest
+            point.
 
         Raises:
-            ValueError: If the row has no seed or arguments that the world does not know, or there is not one clip.
+            ValueError: If the row has no seed or arguments that the world does not know, or there is not
+                one clip.
             FileNotFoundError: If the row's file is missing.
         """
         if len(frames) != 1:
-            raise ValueError(f"got frames of {len(frames)} clips; expected (1, n, 3, H, W), one clip; pass one at a time")
+            raise ValueError(
+                f"got frames of {len(frames)} clips; expected (1, n, 3, H, W), one clip; pass one at a time"
+            )
         info = probe(row.path)
         spec = world_spec(row, vertical=info.height > info.width)
         _, count, _, height, width = frames.shape
         top, left, inner_height, inner_width = content_box(info.width, info.height, (height, width))
         shown = [
-            render_clip(spec, size=(inner_height, inner_width), num_frames=1, start=second, depth_only=True).depth
+            render_clip(
+                spec, size=(inner_height, inner_width), num_frames=1, start=second, depth_only=True
+            ).depth
             for second in on_screen(row.start, self.fps, count, info.fps)
         ]
         content = np.concatenate(shown)
@@ -72,8 +79,8 @@ def world_spec(row: ClipRow, *, vertical: bool) -> ClipSpec:
     """
     if row.seed is None:
         raise ValueError(
-            f"exact depth of clip {row.id!r}: got no seed; expected a clip of the sample world, whose row has one; "
-            f'for other videos set depth.teacher to "video_depth_anything"'
+            f"exact depth of clip {row.id!r}: got no seed; expected a clip of the sample world, "
+            f'whose row has one; for other videos set depth.teacher to "video_depth_anything"'
         )
     who = {"identity": row.identity} if isinstance(row.identity, int) else {}
     arguments = {"vertical": vertical, **who, **(row.world or {})}

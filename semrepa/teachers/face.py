@@ -19,7 +19,7 @@ from semrepa.teachers.track import Faces, follow
 
 log = logging.getLogger(__name__)
 
-ENLARGE = 2.0
+ENLARGE = 3.0
 """Small frames are enlarged at most this much before detection; measured on 128 x 192 frames of the world."""
 STRIDE = 32
 """The detector's coarsest stride: canvas sides must be multiples of it."""
@@ -50,24 +50,26 @@ class InsightFaceTeacher:
 
         Raises:
             FileNotFoundError: If the folder or one of its models is missing.
-            ValueError: If a model has the wrong format, a size is no multiple of 32, the score is out of range,
-                or a provider is not installed.
+            ValueError: If a model has the wrong format, a size is no multiple of 32, the score is out of
+                range, or a provider is not installed.
         """
         check_settings(detector_size, min_score, providers)
         folder = find_pack(Path(pack))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        chosen = {} if providers is None else {"providers": list(providers)}
         self.app = FaceAnalysis(
-            str(folder), allowed_modules=["detection", "recognition"], sess_options=options, **chosen
+            str(folder),
+            allowed_modules=["detection", "recognition"],
+            sess_options=options,
+            providers=None if providers is None else list(providers),
         )
-        self.app.prepare(ctx_id=0, det_thresh=min_score, det_size=tuple(detector_size))
-        self.recogniser = self.app.models["recognition"]
-        self.detector_size = tuple(detector_size)
+        self.app.prepare(ctx_id=0, det_thresh=min_score, det_size=detector_size)
+        self.detector, self.recogniser = (self.app.models[task] for task in ("detection", "recognition"))
+        self.detector_size = detector_size
         self.min_size = min_size
         self.provenance = provenance(self.app)
-        active = self.recogniser.session.get_providers()
-        log.info("face pack %s (%s), running on %s", folder, self.provenance.sha256[:12], ", ".join(active))
+        active = ", ".join(self.recogniser.session.get_providers())
+        log.info("face pack %s (sha256 %s) runs on %s", folder, self.provenance.sha256, active)
 
     def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> FaceTrack:
         """Follow one person's face through a clip.
@@ -99,10 +101,16 @@ class InsightFaceTeacher:
             ValueError: If the shape is wrong.
         """
         check_frames(frames)
-        images = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy(force=True)[..., ::-1])  # insightface wants BGR
+        images = np.ascontiguousarray(
+            frames.permute(0, 2, 3, 1).numpy(force=True)[..., ::-1]
+        )  # insightface wants BGR
         canvas = canvas_size(images.shape[1], images.shape[2], self.detector_size)
         found = [self._detect(image, canvas) for image in images]
-        crops = [aligned_crop(image, p) for image, (_, points, _) in zip(images, found, strict=True) for p in points]
+        crops = [
+            aligned_crop(image, p)
+            for image, (_, points, _) in zip(images, found, strict=True)
+            for p in points
+        ]
         counts = [len(scores) for _, _, scores in found]
         embeds = np.split(self.embed(crops), np.cumsum(counts)[:-1])
         return [Faces(*one, embeds=e) for one, e in zip(found, embeds, strict=True)]
@@ -115,38 +123,45 @@ class InsightFaceTeacher:
 
         Returns:
             (k, 512) float32, L2-normalised.
+
+        Raises:
+            ValueError: If the recogniser takes only batches of a fixed size above 1.
         """
         fixed = self.recogniser.session.get_inputs()[0].shape[0]
         step = fixed if isinstance(fixed, int) else BATCH
         if isinstance(fixed, int) and fixed > 1:
-            raise ValueError(f"got a recogniser with a fixed batch of {fixed}; expected 1 or free; export it again")
+            raise ValueError(
+                f"got a recogniser with a fixed batch of {fixed}; expected 1 or free; export it again"
+            )
         parts = [self.recogniser.get_feat(list(crops[i : i + step])) for i in range(0, len(crops), step)]
         raw = np.concatenate(parts) if parts else np.zeros((0, EMBED_DIM), np.float32)
         return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-9)
 
-    def _detect(self, image: np.ndarray, canvas: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _detect(
+        self, image: np.ndarray, canvas: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Boxes (k, 4), key points (k, 5, 2) and scores (k,) of one BGR picture."""
-        found, points = self.app.det_model.detect(image, input_size=canvas)
+        found, points = self.detector.detect(image, input_size=canvas)
         boxes, scores = found[:, :4], found[:, 4]
         keep = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= self.min_size
         return boxes[keep], points[keep], scores[keep]
 
 
 def canvas_size(height: int, width: int, detector_size: tuple[int, int]) -> tuple[int, int]:
-    """The detector's canvas: the size asked for, or less for small frames, which gain nothing beyond `ENLARGE`.
+    """The detector's canvas: the frame scaled to fit the size asked for, without further padding.
 
     Args:
         height: of the frames, pixels.
         width: of the frames, pixels.
-        detector_size: width and height asked for.
+        detector_size: width and height asked for; small frames, which gain nothing beyond `ENLARGE`, get
+            less.
 
     Returns:
         Width and height, multiples of 32. insightface scales the frame to fit.
     """
-    if min(detector_size[0] / width, detector_size[1] / height) <= ENLARGE:
-        return detector_size
-    wide, high = (STRIDE * int(np.ceil(side * ENLARGE / STRIDE)) for side in (width, height))
-    return min(wide, detector_size[0]), min(high, detector_size[1])
+    scale = min(ENLARGE, detector_size[0] / width, detector_size[1] / height)
+    wide, high = (STRIDE * int(np.ceil(round(side * scale / STRIDE, 6))) for side in (width, height))
+    return wide, high
 
 
 def as_track(faces: Sequence[Faces], chosen: Sequence[int | None]) -> FaceTrack:
@@ -167,8 +182,11 @@ def as_track(faces: Sequence[Faces], chosen: Sequence[int | None]) -> FaceTrack:
             embeds[k], mask[k], scores[k] = frame.embeds[index], True, frame.scores[index]
             boxes[k], points[k] = frame.boxes[index], frame.points[index]
     return FaceTrack(
-        embeds=torch.from_numpy(embeds), mask=torch.from_numpy(mask), boxes=torch.from_numpy(boxes),
-        points=torch.from_numpy(points), scores=torch.from_numpy(scores),
+        embeds=torch.from_numpy(embeds),
+        mask=torch.from_numpy(mask),
+        boxes=torch.from_numpy(boxes),
+        points=torch.from_numpy(points),
+        scores=torch.from_numpy(scores),
     )
 
 
@@ -189,7 +207,7 @@ def provenance(app: FaceAnalysis) -> Provenance:
     )
 
 
-def check_frames(frames: Tensor) -> None:
+def check_frames(frames: object) -> None:
     """Refuse frames that insightface would silently misread.
 
     Args:
@@ -201,9 +219,12 @@ def check_frames(frames: Tensor) -> None:
     """
     if not isinstance(frames, Tensor) or frames.dtype != torch.uint8:
         got = frames.dtype if isinstance(frames, Tensor) else type(frames).__name__
-        raise TypeError(f"got frames of type {got}; expected a torch.uint8 tensor, RGB 0 to 255; use models.latents.to_frames")
+        expected = "expected a torch.uint8 tensor, RGB 0 to 255; use models.latents.to_frames"
+        raise TypeError(f"got frames of type {got}; {expected}")
     if frames.ndim != 4 or frames.shape[1] != 3 or not len(frames):
-        raise ValueError(f"got frames of shape {tuple(frames.shape)}; expected (n, 3, H, W) of one clip; pass frames[0]")
+        raise ValueError(
+            f"got frames of shape {tuple(frames.shape)}; expected (n, 3, H, W) of one clip; pass frames[0]"
+        )
 
 
 def check_settings(detector_size: tuple[int, int], min_score: float, providers: Sequence[str] | None) -> None:
@@ -218,12 +239,15 @@ def check_settings(detector_size: tuple[int, int], min_score: float, providers: 
         ValueError: If one of them cannot work.
     """
     if len(detector_size) != 2 or any(side <= 0 or side % STRIDE for side in detector_size):
-        raise ValueError(f"detector_size: got {detector_size}; expected (width, height), multiples of 32; use (640, 640)")
+        raise ValueError(
+            f"detector_size: got {detector_size}; expected (width, height), multiples of 32; use (640, 640)"
+        )
     if not 0 < min_score < 1:
         raise ValueError(f"min_score: got {min_score}; expected a number between 0 and 1; use 0.5")
     available = onnxruntime.get_available_providers()
     unknown = [name for name in providers or () if name not in available]
     if unknown:
         raise ValueError(
-            f"providers: got {unknown}; expected some of {available}; for CUDA install onnxruntime-gpu instead of onnxruntime"
+            f"providers: got {unknown}; expected some of {available}; "
+            f"for CUDA install onnxruntime-gpu instead of onnxruntime"
         )

@@ -1,7 +1,7 @@
 """Face model packs: folders with an SCRFD-format detector and an ArcFace-format recogniser as ONNX files.
 
-Everything is checked here before insightface sees the folder, so that it never starts a download and never fails
-with an empty message.
+Everything is checked here before insightface sees the folder, so that it never starts a download and never
+fails with an empty message.
 """
 
 import hashlib
@@ -12,13 +12,13 @@ from google.protobuf.message import DecodeError
 
 EMBED_DIM = 512
 EXPECTED = (
-    "a folder that holds one SCRFD-format detector with key points (9 or 15 outputs, such as detector.onnx or "
-    "scrfd_10g_bnkps.onnx) and one ArcFace-format recogniser (112 x 112 input, one 512-d output, such as "
-    "recogniser.onnx, arcface.onnx or glintr100.onnx)"
+    "a folder that holds one SCRFD-format detector with key points (9 or 15 outputs, such as "
+    "detector.onnx or scrfd_10g_bnkps.onnx) and one ArcFace-format recogniser (112 x 112 input, one "
+    "512-d output, such as recogniser.onnx, arcface.onnx or glintr100.onnx)"
 )
 REMEDY = (
-    "use the shipped semrepa/assets/mini/face, or put the files of antelopev2 and Arc2Face's arcface.onnx there "
-    "(both for non-commercial research only)"
+    "use the shipped semrepa/assets/mini/face, or put the files of antelopev2 and Arc2Face's arcface.onnx "
+    "there (both for non-commercial research only)"
 )
 KIND_KEY = "semrepa.kind"
 """Metadata entry of an ONNX file that says "mini" or "random"; files without it count as "real"."""
@@ -48,7 +48,8 @@ def find_pack(path: Path) -> Path:
     missing = sorted({"detector", "recogniser"} - set(tasks))
     if missing:
         found = ", ".join(file.name for file in files) or "no .onnx file"
-        raise FileNotFoundError(f"face pack: got {folder} with {found}; missing: {', '.join(missing)}; expected {EXPECTED}; {REMEDY}")
+        lacking = f"got {folder} with {found}; missing: {', '.join(missing)}"
+        raise FileNotFoundError(f"face pack: {lacking}; expected {EXPECTED}; {REMEDY}")
     return folder
 
 

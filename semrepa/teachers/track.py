@@ -29,36 +29,37 @@ def areas(boxes: np.ndarray) -> np.ndarray:
     """Area of each box.
 
     Args:
-        boxes: (..., 4) left, top, right, bottom.
+        boxes: (k, 4) left, top, right, bottom.
 
     Returns:
-        (...) areas, 0 for boxes turned inside out.
+        (k,) areas, 0 for boxes turned inside out.
     """
-    return np.prod(np.clip(boxes[..., 2:] - boxes[..., :2], 0, None), axis=-1)
+    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
 
 
 def overlaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     """Intersection over union of each box with one box.
 
     Args:
-        boxes: (..., 4) left, top, right, bottom.
-        box: (4,) or a shape that broadcasts with `boxes`.
+        boxes: (k, 4) left, top, right, bottom.
+        box: (4,) likewise.
 
     Returns:
-        (...) values in [0, 1].
+        (k,) values in [0, 1].
     """
-    shared = areas(np.concatenate(
-        [np.maximum(boxes[..., :2], box[..., :2]), np.minimum(boxes[..., 2:], box[..., 2:])], axis=-1
-    ))
+    box = np.broadcast_to(box, boxes.shape)
+    shared = areas(
+        np.concatenate([np.maximum(boxes[:, :2], box[:, :2]), np.minimum(boxes[:, 2:], box[:, 2:])], axis=1)
+    )
     return shared / np.maximum(areas(boxes) + areas(box) - shared, 1e-9)
 
 
 def follow(frames: Sequence[Faces]) -> list[int | None]:
     """Follow one person: the largest face of the first frame that shows any, then by place, then by likeness.
 
-    A later face is accepted when it overlaps the person's last box or looks like the person so far; among several
-    such faces the one with the largest sum of both wins. Otherwise the frame is left out, so another person who
-    enters is not taken for the first.
+    A later face is accepted when it overlaps the person's last box or looks like the person so far; among
+    several such faces the one with the largest sum of both wins. Otherwise the frame is left out, so
+    another person who enters is not taken for the first.
 
     Args:
         frames: the faces of each frame, in order.
@@ -67,18 +68,21 @@ def follow(frames: Sequence[Faces]) -> list[int | None]:
         For each frame the index of the person's face, or None.
     """
     chosen: list[int | None] = []
-    last_box, total = None, None
+    person: tuple[np.ndarray, np.ndarray] | None = None
     for faces in frames:
         index = None
-        if len(faces.boxes) and last_box is None:
-            index = int(np.argmax(areas(faces.boxes)))
-        elif len(faces.boxes):
-            place = overlaps(faces.boxes, last_box)
-            person = faces.embeds @ (total / max(float(np.linalg.norm(total)), 1e-9))
-            candidate = np.where((place >= SAME_PLACE) | (person >= SAME_PERSON), place + person, -np.inf)
-            index = int(np.argmax(candidate)) if np.isfinite(candidate).any() else None
+        if len(faces.boxes):
+            index = int(np.argmax(areas(faces.boxes))) if person is None else _again(faces, *person)
         if index is not None:
-            last_box = faces.boxes[index]
-            total = faces.embeds[index] + (0 if total is None else total)
+            total = faces.embeds[index] + (0 if person is None else person[1])
+            person = faces.boxes[index], total
         chosen.append(index)
     return chosen
+
+
+def _again(faces: Faces, last_box: np.ndarray, total: np.ndarray) -> int | None:
+    """Index of the person whose last box and sum of embeddings are given, among at least one face."""
+    place = overlaps(faces.boxes, last_box)
+    likeness = faces.embeds @ (total / max(float(np.linalg.norm(total)), 1e-9))
+    rating = np.where((place >= SAME_PLACE) | (likeness >= SAME_PERSON), place + likeness, -np.inf)
+    return int(np.argmax(rating)) if np.isfinite(rating).any() else None

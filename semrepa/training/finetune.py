@@ -76,15 +76,15 @@ def finetune(
     task = Task(
         objective=objective,
         batches=stream,
+        begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(
             heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
         ),
         inspect=inspect if balance_every else None,
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
         export=lambda: publish(transformer, Path(run_dir) / "transformer"),
-        recipe=_recipe(cfg, store, train_ids, aligners),
+        recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
-    cfg.save(Path(run_dir) / "config.json")
     return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume)
 
 
@@ -112,14 +112,20 @@ def _frozen(aligners: Aligners, device: torch.device) -> Aligners:
     return Aligners(**found)
 
 
-def _recipe(cfg: Config, store: FeatureStore, train_ids: Sequence[str], aligners: Aligners) -> dict[str, Any]:
+def _recipe(
+    cfg: Config,
+    store: FeatureStore,
+    train_ids: Sequence[str],
+    transformer: CogVideoXTransformer3DModel,
+    aligners: Aligners,
+) -> dict[str, Any]:
     return {
         "stage": "finetune",
-        "model": cfg.model.weights,
         "structure": {"input": cfg.structure.input, "step": cfg.structure.step},
         "image": asdict(cfg.image),
         "loss": asdict(cfg.loss),
-        "aligners": {
+        "start": {
+            "transformer": weights_record(transformer),
             "structure": weights_record(aligners.structure),
             "identity": weights_record(aligners.identity),
         },

@@ -53,6 +53,8 @@ class Task:
     """Endless stream of batches from a given step (0 is the first) on."""
     export: Callable[[], object]
     """Writes the trained weights for use outside training; called when the run ends or stops."""
+    begin: Callable[[], object] = _nothing
+    """Writes what belongs into the run folder; called when the run starts or its checkpoint was accepted."""
     evaluate: Callable[[], Mapping[str, float]] = _nothing
     """Held-out losses by name."""
     inspect: Callable[[int, Batch, torch.Generator], Mapping[str, float]] | None = None
@@ -114,6 +116,7 @@ def train(
     Raises:
         ValueError: the checkpoint to go on from is damaged or was made with other settings.
         FloatingPointError: the loss or its gradient is not finite; nothing is saved.
+        GeneratorExit: closed from outside, after the last step was saved.
         KeyboardInterrupt: Ctrl-C, after the step in progress was finished and saved.
     """
     run = _Run(task, config, Path(run_dir), seed)
@@ -159,11 +162,13 @@ class _Run:
         folder = latest_checkpoint(self.run_dir) if resume else None
         if folder:
             self._go_on(folder)
-            return
-        if self.accelerator.is_main_process:
+        elif self.accelerator.is_main_process:
             set_aside(self.run_dir)
+        if self.accelerator.is_main_process:
+            self.task.begin()
         self.accelerator.wait_for_everyone()
-        self._write({"step": 0, "eval": self._evaluate(), "floors": dict(self.task.floors)})
+        if not folder:
+            self._write({"step": 0, "eval": self._evaluate(), "floors": dict(self.task.floors)})
 
     def _go_on(self, folder: Path) -> None:
         self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe)

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from semrepa.config import Config
 from semrepa.data.dataset import Batch
 from semrepa.data.store import FeatureStore
@@ -21,7 +23,7 @@ from semrepa.training.floors import floors, sample
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
 from semrepa.training.objectives import IdentityObjective, StructureObjective
-from semrepa.training.sources import heldout_batches, store_record, training_stream
+from semrepa.training.sources import heldout_batches, store_record, training_stream, weights_record
 
 
 def pretrain_structure(
@@ -67,12 +69,12 @@ def pretrain_structure(
     task = Task(
         objective=objective,
         batches=stream,
+        begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
         floors={"loss_struct": floors(store, heldout_ids, train_ids, table)["loss_struct"]},
         export=lambda: publish(trained, Path(run_dir) / "structure_aligner"),
-        recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids),
+        recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids, trained),
     )
-    cfg.save(Path(run_dir) / "config.json")
     return train(task, config, run_dir, seed=cfg.seed, resume=resume)
 
 
@@ -116,12 +118,12 @@ def pretrain_identity(
     task = Task(
         objective=objective,
         batches=stream,
+        begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size)),
         floors={"loss_id": floors(store, heldout_ids, train_ids)["loss_id"]},
         export=lambda: publish(trained, Path(run_dir) / "identity_aligner"),
-        recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids),
+        recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids, trained),
     )
-    cfg.save(Path(run_dir) / "config.json")
     return train(task, config, run_dir, seed=cfg.seed, resume=resume)
 
 
@@ -174,7 +176,8 @@ def _noise_table(cfg: Config) -> AlphaTable:
 
 
 def _recipe(
-    stage: str, cfg: Config, section: str, store: FeatureStore, train_ids: Sequence[str]
+    stage: str, cfg: Config, section: str, store: FeatureStore, train_ids: Sequence[str], start: nn.Module
 ) -> Mapping[str, Any]:
     chosen = {name: value for name, value in asdict(getattr(cfg, section)).items() if name != "weights"}
-    return {"stage": stage, section: chosen, "data": store_record(store, train_ids)}
+    data = store_record(store, train_ids)
+    return {"stage": stage, section: chosen, "start": weights_record(start), "data": data}

@@ -1,4 +1,4 @@
-"""Explorers: a pure ``render`` of a chosen state, a thin shell of sliders, and a static answer for reports.
+"""Explorers: a pure `render` of a chosen state, a thin shell of sliders, and a static answer for reports.
 
 Every function here returns an `Explorer`. As the last line of a cell it shows its sliders in an interactive
 notebook, and its static figure in a headless run, so that nothing in a report depends on a kernel.
@@ -9,12 +9,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
 from semrepa.ui.pictures import GAP, pick, to_images
 from semrepa.ui.show import is_headless, show
-from semrepa.ui.style import BLUE, CYCLE, GREY, INK, ORANGE, RED, SCREEN_DPI, bare, new_figure, styled, to_png
+from semrepa.ui.style import (
+    BLUE,
+    CYCLE,
+    GREY,
+    INK,
+    ORANGE,
+    RED,
+    SCREEN_DPI,
+    bare,
+    draw_floor,
+    label_ends,
+    new_figure,
+    styled,
+    to_png,
+)
 
 
 @dataclass(frozen=True)
@@ -42,15 +56,20 @@ class Explorer:
         """Build the interactive shell: one slider or menu per control above the picture.
 
         Returns:
-            An ``ipywidgets.VBox`` whose last child is the picture; moving a control redraws it.
+            An `ipywidgets.VBox` whose last child is the picture; moving a control redraws it.
         """
         import ipywidgets
 
         first = self.static()
-        image = ipywidgets.Image(value=to_png(first), format="png", width=round(first.get_size_inches()[0] * SCREEN_DPI))
+        image = ipywidgets.Image(
+            value=to_png(first), format="png", width=round(first.get_size_inches()[0] * SCREEN_DPI)
+        )
         controls = {
             name: (ipywidgets.SelectionSlider if len(choices) > 6 else ipywidgets.Dropdown)(
-                options=list(choices), value=self.state()[name], description=name.replace("_", " "), continuous_update=False
+                options=list(choices),
+                value=self.state()[name],
+                description=name.replace("_", " "),
+                continuous_update=False,
             )
             for name, choices in self.controls.items()
         }
@@ -77,7 +96,7 @@ def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent cha
         title: headline.
 
     Returns:
-        Explorer with the controls ``source`` and ``latent_frame``. All pictures share one symmetric scale.
+        Explorer with the controls `source` and `latent_frame`. All pictures share one symmetric scale.
     """
     arrays = {label: _clip(values) for label, values in latents.items()}
     limit = float(np.quantile(np.abs(np.stack(list(arrays.values()))), 0.995))
@@ -86,24 +105,33 @@ def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent cha
     @styled
     def render(source: str, latent_frame: int) -> Figure:
         values = arrays[source]
-        channels = values.shape[1]
-        columns = 4 if channels > 4 else channels
+        channels, aspect = values.shape[1], values.shape[2] / values.shape[3]
+        columns = min(channels, 4)
         rows = -(-channels // columns)
-        figure, grid = new_figure(11, 8.2 * rows / columns * values.shape[2] / values.shape[3] + 0.9, rows, columns + 1,
-                                  width_ratios=[1] * columns + [1.1])  # fmt: skip
+        figure, grid = new_figure(
+            11,
+            8.2 * rows / columns * aspect + 0.9,
+            rows,
+            columns + 1,
+            title=f"{title}: {source}, latent frame {latent_frame}",
+            width_ratios=[1] * columns + [1.1],
+        )
         for channel, axes in zip(range(channels), grid[:, :columns].flat, strict=False):
-            picture = bare(axes).imshow(values[latent_frame, channel], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            shown = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+            picture = bare(axes).imshow(values[latent_frame, channel], **shown)
             axes.set_title(f"{channel}", fontweight="normal", fontsize=8, pad=2)
         figure.colorbar(picture, ax=grid[:, :columns], location="bottom", aspect=50, shrink=0.7, pad=0.02)
         whole_column = grid[0, columns].get_gridspec()[:, columns]
         for axes in grid[:, columns]:
             axes.remove()
         _spread(figure.add_subplot(whole_column), values[latent_frame])
-        figure.suptitle(f"{title}: {source}, latent frame {latent_frame}", x=0.01, ha="left")
         return figure
 
     return Explorer(
-        render, {"source": list(arrays), "latent_frame": list(range(count))}, {"latent_frame": count // 2}, title
+        render,
+        {"source": list(arrays), "latent_frame": list(range(count))},
+        {"latent_frame": count // 2},
+        title,
     )
 
 
@@ -138,7 +166,7 @@ def identity_over_frames(
         title: headline.
 
     Returns:
-        Explorer with the control ``frame``.
+        Explorer with the control `frame`.
     """
     lines = {label: np.asarray(values, dtype=float) for label, values in similarity.items()}
     faces = to_images(crops)
@@ -158,7 +186,9 @@ def identity_over_frames(
         if video is not None:
             bare(grid[0, 1]).imshow(video[frame])
             value = next(iter(lines.values()))[frame]
-            grid[0, 1].set_title(f"{frame / fps:.2f} s: " + (f"cosine {value:.2f}" if np.isfinite(value) else "no face"))
+            grid[0, 1].set_title(
+                f"{frame / fps:.2f} s: " + (f"cosine {value:.2f}" if np.isfinite(value) else "no face")
+            )
             grid[1, 1].set_visible(False)
         return figure
 
@@ -166,17 +196,17 @@ def identity_over_frames(
 
 
 def _likeness(axes: Axes, lines: Mapping[str, np.ndarray], fps: float) -> None:
-    bottom = min(0.0, float(np.nanmin([np.nanmin(values) for values in lines.values()], initial=0)))
+    """One line per clip; where a clip shows no face its line has a gap and the axis is shaded."""
+    ends = []
     for color, (label, values) in zip(CYCLE, lines.items(), strict=False):
-        times = np.arange(len(values)) / fps
+        times, known = np.arange(len(values)) / fps, values[np.isfinite(values)]
+        ends += [(label, float(known[-1]), color)] if len(known) else []
         axes.plot(times, values, "o-", color=color, markersize=3.5)
-        last = np.flatnonzero(np.isfinite(values))
-        if len(last):
-            axes.annotate(f" {label}", (times[last[-1]], values[last[-1]]), color=color, fontweight="bold", va="center",
-                          annotation_clip=False)  # fmt: skip
         for missing in np.flatnonzero(~np.isfinite(values)):
             axes.axvspan((missing - 0.5) / fps, (missing + 0.5) / fps, color=color, alpha=0.12, linewidth=0)
-    axes.set_ylim(bottom - 0.03, 1.03)
+    lowest = np.nanmin(np.concatenate([[0.0], *lines.values()]))
+    axes.set_ylim(lowest - 0.03, 1.03)
+    label_ends(axes, ends)
     axes.set_ylabel("cosine")
     axes.set_xlabel("time in s; shaded: no face found", labelpad=4)
 
@@ -192,10 +222,10 @@ def _crops(axes: Axes, faces: np.ndarray, found: np.ndarray, frame: int, fps: fl
     nearest = int(np.abs(shown - frame).argmin())
     for place, index in enumerate(shown):
         middle = place * (size + GAP) + size / 2
-        axes.text(middle, size * 1.06, f"{index / fps:.2f} s", ha="center", va="top", fontsize=8,
-                   color=INK, fontweight="bold" if place == nearest else "normal")  # fmt: skip
+        weight = "bold" if place == nearest else "normal"
+        axes.text(middle, size * 1.06, f"{index / fps:.2f} s", ha="center", va="top", fontweight=weight)
         if not found[index]:
-            axes.text(middle, size / 2, "no face", ha="center", va="center", color=RED, fontsize=8)
+            axes.text(middle, size / 2, "no face", ha="center", va="center", color=RED)
 
 
 def noise_explorer(
@@ -206,17 +236,17 @@ def noise_explorer(
     floors: Mapping[str, float] | None = None,
     title: str = "What the aligner sees at each noise level",
 ) -> Explorer:
-    """Walk through the noise levels: pictures of one clip at each timestep, and how the losses change with it.
+    """Walk through the noise levels: pictures of one clip at each timestep, and how the losses change.
 
     Args:
         timesteps: the k timesteps, rising.
-        pictures: label to frames (k, 3, H, W), one per timestep: noisy latents decoded, clean prediction, its depth.
+        pictures: label to frames (k, 3, H, W), one per timestep: noisy latents, clean prediction, its depth.
         curves: label to numbers (k,): structure loss, gradient size, signal share.
         floors: label of a curve to a level drawn as a dashed line.
         title: headline.
 
     Returns:
-        Explorer with the control ``timestep``.
+        Explorer with the control `timestep`.
     """
     times = [int(timestep) for timestep in timesteps]
     images = {label: to_images(frames) for label, frames in pictures.items()}
@@ -225,33 +255,36 @@ def noise_explorer(
     @styled
     def render(timestep: int) -> Figure:
         index = times.index(timestep)
-        figure = new_figure(11, 5.4)[0]
-        figure.clear()
+        figure, _ = new_figure(11, 5.4, title=f"{title}: timestep {timestep}")
+        figure.delaxes(figure.axes[0])
         top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
-        for axes, (label, frames) in zip(top.subplots(1, len(images), squeeze=False)[0], images.items(), strict=True):
+        for axes, (label, frames) in zip(_row(top, len(images)), images.items(), strict=True):
             bare(axes).imshow(frames[index])
             axes.set_title(label)
-        for axes, (label, values) in zip(bottom.subplots(1, len(numbers), squeeze=False)[0], numbers.items(), strict=True):
-            _noise_curve(axes, times, values, index, label, (floors or {}).get(label))
-        figure.suptitle(f"{title}: timestep {timestep}", x=0.01, ha="left")
+        for axes, (label, values) in zip(_row(bottom, len(numbers)), numbers.items(), strict=True):
+            _noise_curve(axes, times, values, index)
+            axes.set_title(f"{label}: {values[index]:.3g}")
+            if label in (floors or {}):
+                draw_floor(axes, "floor", floors[label])
         return figure
 
     return Explorer(render, {"timestep": times}, {"timestep": times[len(times) // 2]}, title)
 
 
-def _noise_curve(axes: Axes, times: list[int], values: np.ndarray, index: int, label: str, floor: float | None) -> None:
+def _row(figure: SubFigure, count: int) -> np.ndarray:
+    return figure.subplots(1, count, squeeze=False)[0]
+
+
+def _noise_curve(axes: Axes, times: list[int], values: np.ndarray, index: int) -> None:
     axes.plot(times, values, color=BLUE)
     axes.plot(times[index], values[index], "o", color=ORANGE, markersize=8)
     axes.axvline(times[index], color=ORANGE, linewidth=1)
-    if floor is not None:
-        axes.axhline(floor, color=GREY, linestyle=(0, (4, 3)))
-        axes.annotate(f"floor {floor:.3g}", (0.99, floor), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                      color=GREY, fontsize=8)  # fmt: skip
-    axes.set_title(f"{label}: {values[index]:.3g}")
     axes.set_xlabel("timestep")
     axes.set_ylim(bottom=min(0, values.min()))
 
 
 def _clip(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values.detach().cpu().float() if hasattr(values, "detach") else values, dtype=np.float32)
+    array = np.asarray(
+        values.detach().cpu().float() if hasattr(values, "detach") else values, dtype=np.float32
+    )
     return array[0] if array.ndim == 5 and len(array) == 1 else array

@@ -13,7 +13,10 @@ Series = tuple[np.ndarray, np.ndarray]
 """Steps and values of one logged number."""
 
 History = dict[str, Series]
-"""Name of a logged number to its series; evaluations are named ``eval.<name>``."""
+"""Name of a logged number to its series; evaluations are named `eval.<name>`."""
+
+Floors = Mapping[str, float | Mapping[str, float]]
+"""Per loss, the score of an answer that has learned nothing: one number, or several with names."""
 
 
 def read_history(run_dir: Path | str) -> History:
@@ -31,11 +34,26 @@ def read_history(run_dir: Path | str) -> History:
     return to_history(read_metrics(run_dir))
 
 
-def to_history(records: Iterable[object]) -> History:
-    """Turn step logs (dataclasses or mappings with a ``step``) into one series per number.
+def read_floors(run_dir: Path | str) -> Floors:
+    """Read the floors that a run noted when it began.
 
     Args:
-        records: logs in the order they were made; nested ``parts`` are lifted to the top.
+        run_dir: the run folder.
+
+    Returns:
+        Name of a loss to answer to level; empty where the run noted none.
+
+    Raises:
+        FileNotFoundError: the folder has no log.
+    """
+    return next((dict(record["floors"]) for record in read_metrics(run_dir) if "floors" in record), {})
+
+
+def to_history(records: Iterable[object]) -> History:
+    """Turn step logs (dataclasses or mappings with a `step`) into one series per number.
+
+    Args:
+        records: logs in the order they were made; nested `parts` are lifted to the top.
 
     Returns:
         One series per number, sorted by step.
@@ -44,10 +62,14 @@ def to_history(records: Iterable[object]) -> History:
     for record in records:
         fields = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else dict(record)
         step = int(fields.pop("step"))
+        fields.pop("floors", None)
         for name, value in _numbers(fields).items():
             table.setdefault(name, {})[step] = value
     return {
-        name: (np.array(sorted(points)), np.array([points[step] for step in sorted(points)], dtype=float))
+        name: (
+            np.array(sorted(points), dtype=float),
+            np.array([points[step] for step in sorted(points)], dtype=float),
+        )
         for name, points in table.items()
     }
 
@@ -68,7 +90,7 @@ def smooth(values: np.ndarray, span: int | None = None) -> np.ndarray:
 
 
 def _decayed(values: np.ndarray, keep: float) -> np.ndarray:
-    """Running sum of the finite values, and of their weights, each decayed by ``keep`` per step."""
+    """Running sum of the finite values, and of their weights, each decayed by `keep` per step."""
     sums = np.zeros((2, len(values)))
     total, weight = 0.0, 0.0
     for index, value in enumerate(values):
@@ -79,11 +101,37 @@ def _decayed(values: np.ndarray, keep: float) -> np.ndarray:
 
 
 def panels(history: History) -> list[str]:
-    """Choose the numbers worth a panel: the total loss, each part, and the gradient norm."""
+    """Choose the numbers worth a panel: total loss, each part, cosine to the teacher, gradient norm."""
     parts = [name for name in history if name.startswith("loss_")]
     total = ["loss"] if "loss" in history and len(parts) != 1 else []
-    extra = ["grad_norm"] if "grad_norm" in history else []
-    return total + parts + extra
+    return total + parts + [name for name in ("cosine", "grad_norm") if name in history]
+
+
+def balance(history: History) -> dict[str, dict[str, float]]:
+    """Average what each part of the combined loss contributed over a run, for `balance_bars`.
+
+    Args:
+        history: of a fine-tuning run.
+
+    Returns:
+        `weighted loss` and, where it was measured, `gradient norm`: part to mean size.
+    """
+    mean = {
+        name: float(np.nanmean(values)) for name, (_, values) in history.items() if np.isfinite(values).any()
+    }
+    sources = {
+        "weighted loss": {
+            "loss_diff": "loss_diff",
+            "loss_struct": "weighted_struct",
+            "loss_id": "weighted_id",
+        },
+        "gradient norm": {"loss_diff": "grad_diff", "loss_struct": "grad_struct", "loss_id": "grad_id"},
+    }
+    found = {
+        quantity: {part: mean[name] for part, name in parts.items() if name in mean}
+        for quantity, parts in sources.items()
+    }
+    return {quantity: parts for quantity, parts in found.items() if parts}
 
 
 def _numbers(fields: Mapping[str, object], prefix: str = "") -> dict[str, float]:
@@ -96,4 +144,3 @@ def _numbers(fields: Mapping[str, object], prefix: str = "") -> dict[str, float]
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found[prefix + name] = float(value)
     return found
-

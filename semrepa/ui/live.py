@@ -4,16 +4,18 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
-from semrepa.ui.history import History, panels, read_history, smooth, to_history
-from semrepa.ui.losses import Floors, losses, losses_plotly
+from semrepa.training.log import METRICS
+from semrepa.ui.history import Floors, History, panels, read_floors, read_history, smooth, to_history
+from semrepa.ui.losses import losses, losses_plotly
 from semrepa.ui.show import bundle, in_kernel, is_headless, png_size
 from semrepa.ui.style import label_name
 
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Log(Protocol):
     """What a stream must yield: anything with a step number."""
 
@@ -39,14 +41,15 @@ def live(
 ) -> list[LogType]:
     """Run a training generator to its end and show its losses while it runs.
 
-    The picture is redrawn in place from the run's ``metrics.jsonl`` (so a resumed run shows its whole past), and
-    replaced at the end by one that plotly-aware front ends make interactive. The Stop button, or Ctrl-C, ends the
-    training gently: the picture stays and what was logged is returned. In a headless run it still interrupts.
+    The picture is redrawn in place from the run's `metrics.jsonl` (so a resumed run shows its whole past),
+    and replaced at the end by one that plotly-aware front ends make interactive. The Stop button, or Ctrl-C,
+    ends the training gently: the picture stays and what was logged is returned. In a headless run it still
+    interrupts.
 
     Args:
-        stream: the generator, such as ``finetune(cfg, store, run_dir)``.
+        stream: the generator, such as `finetune(cfg, store, run_dir)`.
         run_dir: the run folder; without it only the stream itself is drawn.
-        floors: scores of an answer that has learned nothing, see `losses`.
+        floors: scores of an answer that has learned nothing, see `losses`; None: those that the run noted.
         title: headline of the plot.
         total: steps in the whole run, for the time left.
 
@@ -57,7 +60,7 @@ def live(
         KeyboardInterrupt: when interrupted in a headless run, after the last picture.
     """
     logs: list[LogType] = []
-    view = _Plot(floors, title) if in_kernel() else _Lines(title)
+    view = _Plot(run_dir, floors, title) if in_kernel() else _Lines(title)
     clock = _Clock(total, view.every)
     stopped = False
     try:
@@ -115,13 +118,15 @@ class _Plot:
 
     every = REDRAW_SECONDS
 
-    def __init__(self, floors: Floors | None, title: str) -> None:
-        self.floors, self.title = floors, title
+    def __init__(self, run_dir: Path | str | None, floors: Floors | None, title: str) -> None:
+        self.run_dir, self.floors, self.title = run_dir, floors, title
         self.handle = None
 
     def update(self, history: History, note: str, *, final: bool = False) -> None:
         from IPython.display import display
 
+        if self.floors is None and _is_logged(self.run_dir):
+            self.floors = read_floors(self.run_dir)
         figure = losses(history, floors=self.floors, title=self.title, note=note)
         plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
         content = bundle(figure, text=f"{self.title} {note} · {summary(history)}".strip(), plotly=plotly)
@@ -155,7 +160,7 @@ def summary(history: History) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """Seconds as people say them: `42 s`, `3 min 20 s`, `2 h 05 min`."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -164,6 +169,9 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
+def _is_logged(run_dir: Path | str | None) -> bool:
+    return run_dir is not None and (Path(run_dir) / METRICS).is_file()
+
+
 def _history(logs: list[LogType], run_dir: Path | str | None) -> History:
-    on_disk = run_dir is not None and (Path(run_dir) / "metrics.jsonl").is_file()
-    return read_history(run_dir) if on_disk else to_history(logs)
+    return read_history(run_dir) if _is_logged(run_dir) else to_history(logs)

@@ -1,4 +1,4 @@
-"""The loss figure: one panel per part, raw faint, smoothed strong, floors and evaluations drawn in."""
+"""Figures of a training run: its losses, with floors and evaluations drawn in, and what each part pulls."""
 
 import json
 from collections.abc import Mapping
@@ -6,13 +6,24 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
-from semrepa.ui.history import History, Series, panels, smooth
-from semrepa.ui.style import BLUE, GREY, INK, PART_COLORS, RED, label_name, new_figure, styled
+from semrepa.ui.history import Floors, History, Series, panels, smooth
+from semrepa.ui.style import (
+    BLUE,
+    GREY,
+    INK,
+    PAPER,
+    PART_COLORS,
+    RED,
+    draw_floor,
+    label_end,
+    label_name,
+    new_figure,
+    styled,
+)
 
-Floors = Mapping[str, float | Mapping[str, float]]
-"""Per panel, the score of an answer that has learned nothing: one number, or several with names."""
+SMALL = {"textcoords": "offset points", "fontsize": 8.5}
 
 MAX_POINTS = 2000
 """Points drawn per curve; longer ones are thinned."""
@@ -24,8 +35,8 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
 
     Args:
         history: from `read_history` or `to_history`.
-        floors: what an answer without learning scores, drawn as dashed lines: ``{"loss_id": 0.035}`` or
-            ``{"loss_struct": {"mean output": 0.21, "zero output": 0.80}}``.
+        floors: what an answer without learning scores, drawn as dashed lines: `{"loss_id": 0.035}` or
+            `{"loss_struct": {"mean output": 0.21, "zero output": 0.80}}`.
         title: headline of the figure; say which weights are trained.
         note: small text under the title, such as the time left.
 
@@ -35,15 +46,13 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
     names = panels(history) or ["loss"]
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure, grid = new_figure(11 if columns > 1 else 7, 2.75 * rows + 0.5, rows, columns)
+    figure, grid = new_figure(11 if columns > 1 else 7, 2.75 * rows + 0.5, rows, columns, title=title or " ")
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     for axes, name in zip(grid.flat, names, strict=False):
         empty = (np.array([]), np.array([]))
         _panel(axes, name, history.get(name, empty), history.get(f"eval.{name}"), (floors or {}).get(name))
-    if title or note:
-        figure.suptitle(title or " ", x=0.01, ha="left")
-        figure.text(0.99, 0.98, note, ha="right", va="top", color=GREY)
+    figure.text(0.99, 0.98, note, ha="right", va="top", color=GREY)
     return figure
 
 
@@ -55,25 +64,20 @@ def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floo
     axes.plot(steps[finite], values[finite], color=color, alpha=0.25, linewidth=0.9)
     axes.plot(steps, curve, color=color)
     if finite.any():
-        axes.annotate(
-            f" {curve[-1]:.3g}", (steps[-1], curve[-1]), color=color, fontweight="bold", va="center", annotation_clip=False
-        )
+        label_end(axes, steps[-1], curve[-1], f"{curve[-1]:.3g}", color)
     if evaluated is not None:
         axes.plot(*evaluated, "o", color=INK, markersize=4.5, markerfacecolor="white", zorder=3)
-        axes.annotate(
-            "held out", (evaluated[0][0], evaluated[1][0]), (5, 5), textcoords="offset points", fontsize=8, color=INK
-        )
-    lines = {"floor": float(floor)} if isinstance(floor, int | float) else dict(floor or {})
-    _scale(axes, np.concatenate([values[finite], (evaluated or ((), ()))[1], list(lines.values())]))
-    for label, level in lines.items():
-        axes.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-        axes.annotate(
-            f"{label} {level:.3g}", (0.99, level), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            color=GREY, fontsize=8,
-        )  # fmt: skip
+        first = (evaluated[0][0], evaluated[1][0])
+        axes.annotate("held out", first, (6, 4), **SMALL)
+    levels = {"floor": float(floor)} if isinstance(floor, int | float) else dict(floor or {})
+    _scale(axes, np.concatenate([values[finite], (evaluated or ((), ()))[1], list(levels.values())]))
+    for label, level in levels.items():
+        draw_floor(axes, label, level)
     if not finite.all():
         bad = steps[~finite]
-        axes.plot(bad, np.zeros(len(bad)), "|", color=RED, markersize=12, transform=axes.get_xaxis_transform())
+        axes.plot(
+            bad, np.zeros(len(bad)), "|", color=RED, markersize=12, transform=axes.get_xaxis_transform()
+        )
         axes.text(0.02, 0.04, f"{len(bad)} non-finite", color=RED, transform=axes.transAxes)
     axes.set_title(label_name(name), color=color)
     axes.set_xlabel("step")
@@ -99,11 +103,59 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
 
 
 def thin(series: Series, limit: int = MAX_POINTS) -> Series:
-    """Keep every k-th point so that at most ``limit`` remain, always with the last one."""
+    """Keep every k-th point so that at most `limit` remain, always with the last one."""
     steps, values = series
     stride = max(1, -(-len(steps) // limit))
     first = (len(steps) - 1) % stride if len(steps) else 0
     return steps[first::stride], values[first::stride]
+
+
+@styled
+def balance_bars(
+    balance: Mapping[str, Mapping[str, float]], *, title: str = "What pulls on the transformer"
+) -> Figure:
+    """Show how much each part of the loss contributes, as shares of one bar per quantity.
+
+    Args:
+        balance: quantity to part to size, from `semrepa.ui.history.balance`:
+            `{"weighted loss": {"loss_diff": 0.1, ...}, "gradient norm": {...}}`.
+        title: headline.
+
+    Returns:
+        The figure, with the share and the size of every part.
+    """
+    figure, grid = new_figure(9, 0.75 * len(balance) + 1.1, title=title)
+    axes = grid[0, 0]
+    for row, parts in enumerate(balance.values()):
+        _bar(axes, row, parts)
+    names = list(dict.fromkeys(name for parts in balance.values() for name in parts))
+    handles = [axes.barh(0, 0, color=_part_color(name)) for name in names]
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": len(names)}
+    axes.legend(handles, [label_name(name) for name in names], **below)
+    axes.set_yticks(range(len(balance)), list(balance))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
+def _bar(axes: Axes, row: int, parts: Mapping[str, float]) -> None:
+    """One bar of shares; wide parts carry their numbers inside, narrow ones above."""
+    total, left = sum(parts.values()) or 1.0, 0.0
+    for name, size in parts.items():
+        share, color = size / total, _part_color(name)
+        middle = left + share / 2
+        axes.barh(row, share, left=left, color=color, height=0.62, edgecolor=PAPER, linewidth=1.5)
+        if share > 0.07:
+            text = {"ha": "center", "va": "center", "fontsize": 8.5, "fontweight": "bold"}
+            axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=PAPER, **text)
+        else:
+            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=color, **SMALL)
+        left += share
+
+
+def _part_color(name: str) -> str:
+    return PART_COLORS.get(name, GREY)
 
 
 def losses_plotly(history: History, *, floors: Floors | None = None, title: str = "") -> dict[str, object]:
@@ -115,29 +167,42 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
         title: headline.
 
     Returns:
-        ``{"data": [...], "layout": {...}}`` of plain lists and numbers.
+        `{"data": [...], "layout": {...}}` of plain lists and numbers.
     """
     from plotly.subplots import make_subplots
 
     names = panels(history) or ["loss"]
     columns = min(len(names), 3)
-    figure = make_subplots(rows=-(-len(names) // columns), cols=columns, subplot_titles=[label_name(n) for n in names])
+    figure = make_subplots(
+        rows=-(-len(names) // columns), cols=columns, subplot_titles=[label_name(n) for n in names]
+    )
     for index, name in enumerate(names):
-        cell = {"row": index // columns + 1, "col": index % columns + 1}
-        steps, values = thin(history.get(name, (np.array([]), np.array([]))), 600)
-        color = PART_COLORS.get(name, BLUE)
-        for kind, line, opacity in (("raw", values, 0.3), ("smoothed", smooth(values), 1.0)):
-            figure.add_scatter(x=_floats(steps), y=_floats(line), name=f"{label_name(name)}, {kind}", line_color=color,
-                               opacity=opacity, mode="lines", showlegend=False, **cell)  # fmt: skip
-        if f"eval.{name}" in history:
-            where, what = history[f"eval.{name}"]
-            figure.add_scatter(x=_floats(where), y=_floats(what), name="held out", mode="markers", marker_color=INK,
-                               showlegend=False, **cell)  # fmt: skip
+        for trace in _traces(history, name):
+            figure.add_scatter(**trace, showlegend=False, row=index // columns + 1, col=index % columns + 1)
         floor = (floors or {}).get(name)
-        for label, level in ({"floor": floor} if isinstance(floor, int | float) else dict(floor or {})).items():
-            figure.add_hline(y=level, line_dash="dash", line_color=GREY, annotation_text=label, **cell)
-    figure.update_layout(title=title, template="none", paper_bgcolor="white", plot_bgcolor="white", height=340)
+        for label, level in (
+            {"floor": floor} if isinstance(floor, int | float) else dict(floor or {})
+        ).items():
+            dashes = {"line_dash": "dash", "line_color": GREY, "annotation_text": label}
+            figure.add_hline(y=level, row=index // columns + 1, col=index % columns + 1, **dashes)
+    figure.update_layout(
+        title=title, template="none", paper_bgcolor="white", plot_bgcolor="white", height=340
+    )
     return json.loads(figure.to_json())
+
+
+def _traces(history: History, name: str) -> list[dict[str, object]]:
+    """The raw curve, the smoothed one and the evaluations of one panel."""
+    steps, values = thin(history.get(name, (np.array([]), np.array([]))), 600)
+    line = {"x": _floats(steps), "mode": "lines", "line_color": PART_COLORS.get(name, BLUE)}
+    traces = [
+        {**line, "y": _floats(values), "name": f"{label_name(name)}, raw", "opacity": 0.3},
+        {**line, "y": _floats(smooth(values)), "name": f"{label_name(name)}, smoothed"},
+    ]
+    if f"eval.{name}" in history:
+        x, y = (_floats(part) for part in history[f"eval.{name}"])
+        traces.append({"x": x, "y": y, "name": "held out", "mode": "markers", "marker_color": INK})
+    return traces
 
 
 def _floats(values: np.ndarray) -> list[float | None]:

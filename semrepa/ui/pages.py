@@ -1,18 +1,17 @@
 """Turn executed notebooks into HTML pages that open offline, and a folder of them into one index page."""
 
 import html
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
-from traitlets.config import Config as Traits
 
-_NO_NETWORK = {
-    name: ""
-    for name in ("require_js_url", "mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "jquery_url")
-}
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.ERROR)  # nbconvert asks for alternative texts, which plain figures do not have
+
 _SCRIPT_FROM_NETWORK = re.compile(r"<script[^>]*\bsrc=[\"'](?:https?:)?//[^>]*>\s*</script>", re.IGNORECASE)
 _MERMAID = re.compile(r"<script type=\"module\">.{0,400}?mermaid.*?</script>", re.IGNORECASE | re.DOTALL)
 _KEY_METRICS = 4
@@ -71,12 +70,15 @@ def notebook_page(notebook: NotebookNode, title: str) -> str:
     Returns:
         HTML text.
     """
-    settings = Traits(
-        {"HTMLExporter": {**_NO_NETWORK, "exclude_input_prompt": True, "exclude_output_prompt": True}}
+    urls = [
+        name
+        for name in HTMLExporter.class_trait_names()
+        if name.endswith(("_js_url", "mathjax_url", "jquery_url"))
+    ]
+    exporter = HTMLExporter(
+        exclude_input_prompt=True, exclude_output_prompt=True, log=logger, **dict.fromkeys(urls, "")
     )
-    page, _ = HTMLExporter(config=settings).from_notebook_node(
-        notebook, resources={"metadata": {"name": title}}
-    )
+    page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
     return _MERMAID.sub("", _SCRIPT_FROM_NETWORK.sub("", page))
 
 

@@ -32,7 +32,9 @@ def to_images(frames: ArrayLike) -> np.ndarray:
     array = np.asarray(frames.detach().cpu() if hasattr(frames, "detach") else frames)
     array = array[0] if array.ndim == 5 and len(array) == 1 else array
     if array.ndim != 4 or array.shape[1] != 3:
-        raise ValueError(f"got frames of shape {array.shape}; expected (n, 3, H, W), one clip; index the batch first")
+        raise ValueError(
+            f"got frames of shape {array.shape}; expected (n, 3, H, W), one clip; index the batch first"
+        )
     if array.dtype != np.uint8:
         array = array.astype(np.float32)
         array = (array + 1) / 2 if array.min() < 0 else array
@@ -41,7 +43,7 @@ def to_images(frames: ArrayLike) -> np.ndarray:
 
 
 def pick(count: int, columns: int) -> np.ndarray:
-    """Indices of at most ``columns`` frames, evenly spread from the first to the last."""
+    """Indices of at most `columns` frames, evenly spread from the first to the last."""
     return np.unique(np.linspace(0, count - 1, min(columns, count)).round().astype(int))
 
 
@@ -73,13 +75,14 @@ def contact_sheet(
     high, wide = next(iter(shapes))[:2]
     label_width = 0.09 * max(len(line) for label in clips for line in label.split("\n")) + 0.15
     height = (width - label_width) * sheet.shape[0] / sheet.shape[1] + 0.35 + (0.3 if title else 0)
-    figure, grid = new_figure(width, height, dpi=PICTURE_DPI)
+    figure, grid = new_figure(width, height, dpi=PICTURE_DPI, title=title)
     axes = bare(grid[0, 0])
     axes.imshow(sheet, interpolation="antialiased")
     axes.set_yticks([(high + GAP) * row + high / 2 for row in range(len(clips))], list(clips))
-    axes.set_xticks([(wide + GAP) * k + wide / 2 for k in range(len(shown))], [f"{i / fps:.2f} s" for i in shown])
+    axes.set_xticks(
+        [(wide + GAP) * k + wide / 2 for k in range(len(shown))], [f"{i / fps:.2f} s" for i in shown]
+    )
     axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=9.5)
-    figure.suptitle(title, x=0.01, ha="left") if title else None
     return figure
 
 
@@ -90,13 +93,21 @@ def montage(grid: Sequence[Sequence[np.ndarray]], gap: int = GAP) -> np.ndarray:
     sheet = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 3), 255, np.uint8)
     for r, row in enumerate(grid):
         for c, picture in enumerate(row):
-            sheet[r * (high + gap) : r * (high + gap) + high, c * (wide + gap) : c * (wide + gap) + wide] = picture
+            sheet[r * (high + gap) : r * (high + gap) + high, c * (wide + gap) : c * (wide + gap) + wide] = (
+                picture
+            )
     return sheet
 
 
 @styled
 def depth_figure(
-    frames: ArrayLike, depth: ArrayLike, *, colormap: str = "inferno", columns: int = 5, fps: float = 8.0, title: str = ""
+    frames: ArrayLike,
+    depth: ArrayLike,
+    *,
+    colormap: str = "inferno",
+    columns: int = 5,
+    fps: float = 8.0,
+    title: str = "",
 ) -> Figure:
     """Show a clip above its metric depth, coloured as the depth latents are: near is bright.
 
@@ -116,24 +127,28 @@ def depth_figure(
     disparity = 1 / metres
     scale = ScalarMappable(Normalize(disparity.min(), disparity.max()), colormap)
     aspect = images.shape[1] / images.shape[2]
-    figure, grid = new_figure(11, 11 / len(shown) * aspect * 1.9 + 0.6, 2, len(shown), dpi=PICTURE_DPI)
+    figure, grid = new_figure(
+        11, 11 / len(shown) * aspect * 1.9 + 0.6, 2, len(shown), dpi=PICTURE_DPI, title=title
+    )
     for column, index in enumerate(shown):
         bare(grid[0, column]).imshow(images[index])
         bare(grid[1, column]).imshow(disparity[index], norm=scale.norm, cmap=colormap)
         grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=9.5)
     ticks = _metre_ticks(metres)
-    bar = figure.colorbar(scale, ax=grid, ticks=1 / ticks, aspect=28, pad=0.01, label="distance from the camera")
+    bar = figure.colorbar(
+        scale, ax=grid, ticks=1 / ticks, aspect=28, pad=0.01, label="distance from the camera"
+    )
     bar.ax.set_yticklabels([f"{tick:g} m" for tick in ticks])
     grid[0, 0].set_ylabel("video")
     grid[1, 0].set_ylabel("depth")
-    figure.suptitle(title, x=0.01, ha="left") if title else None
     return figure
 
 
 def _metre_ticks(metres: np.ndarray, most: int = 7) -> np.ndarray:
     """Round distances, thinned to lie about evenly on the disparity axis."""
     near, far = 1 / metres.min(), 1 / metres.max()
-    rounded = np.array([0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100])
+    spans = (np.arange(0.2, 2, 0.1), np.arange(2, 5, 0.5), np.arange(5, 20), np.arange(20, 101, 10))
+    rounded = np.round(np.concatenate(spans), 1)
     kept: list[float] = []
     for metre in rounded[(1 / rounded <= near) & (1 / rounded >= far)]:
         if not kept or 1 / kept[-1] - 1 / metre > (near - far) / most:
@@ -157,7 +172,7 @@ def aligner_figure(
         frames: (k, 3, H, W).
         teacher: normalised disparity in [0, 1], near is 1, (k, H, W).
         predicted: the same from the aligner.
-        labels: one name per row, such as ``held-out clip 3, frame 8``.
+        labels: one name per row, such as `held-out clip 3, frame 8`.
         colormap: the colour map of the depth frames.
         title: headline.
 
@@ -167,23 +182,25 @@ def aligner_figure(
     images, target, answer = to_images(frames), _values(teacher), _values(predicted)
     error = np.abs(answer - target)
     rows, aspect = len(images), images.shape[1] / images.shape[2]
-    figure, grid = new_figure(11, 2.62 * aspect * rows + 0.85, rows, 4, dpi=PICTURE_DPI)
+    figure, grid = new_figure(11, 2.62 * aspect * rows + 0.85, rows, 4, dpi=PICTURE_DPI, title=title)
     top = max(0.1, float(np.quantile(error, 0.995)))
     for row in range(rows):
         bare(grid[row, 0]).imshow(images[row])
         for column, value in ((1, target), (2, answer)):
             near = bare(grid[row, column]).imshow(value[row], cmap=colormap, vmin=0, vmax=1)
         wrong = bare(grid[row, 3]).imshow(error[row], cmap="Greys", vmin=0, vmax=top)
-        grid[row, 3].text(0.03, 0.95, f"mean {error[row].mean():.3f}", va="top", transform=grid[row, 3].transAxes,
-                          bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5})  # fmt: skip
+        box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+        place = {"va": "top", "transform": grid[row, 3].transAxes, "bbox": box}
+        grid[row, 3].text(0.03, 0.95, f"mean {error[row].mean():.3f}", **place)
         if labels:
             grid[row, 0].set_ylabel(labels[row])
     for axes, name in zip(grid[0], ("video", "teacher depth", "aligner's depth", "|error|"), strict=True):
         axes.set_title(name)
-    bar = figure.colorbar(near, ax=grid[:, :3], location="bottom", aspect=60, shrink=0.6, ticks=[0, 1], pad=0.02)
+    bar = figure.colorbar(
+        near, ax=grid[:, :3], location="bottom", aspect=60, shrink=0.6, ticks=[0, 1], pad=0.02
+    )
     bar.ax.set_xticklabels(["far", "near"])
     figure.colorbar(wrong, ax=grid[:, 3], location="bottom", aspect=20, shrink=0.9, pad=0.02)
-    figure.suptitle(title, x=0.01, ha="left") if title else None
     return figure
 
 
@@ -211,9 +228,14 @@ def side_by_side(clips: Mapping[str, ArrayLike], *, gap: int = GAP) -> np.ndarra
     for column, label in enumerate(pictures):
         draw.text((column * (wide + gap) + 2, band / 2), label, fill="black", font=font, anchor="lm")
     length = min(len(clip) for clip in pictures.values())
-    joined = [np.vstack([np.asarray(header), montage([[clip[i] for clip in pictures.values()]], gap)]) for i in range(length)]
+    joined = [
+        np.vstack([np.asarray(header), montage([[clip[i] for clip in pictures.values()]], gap)])
+        for i in range(length)
+    ]
     video = np.stack(joined)
-    even = np.pad(video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)], constant_values=255)
+    even = np.pad(
+        video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)], constant_values=255
+    )
     return np.ascontiguousarray(even.transpose(0, 3, 1, 2))
 
 

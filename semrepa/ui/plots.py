@@ -1,6 +1,6 @@
-"""Charts of results: distances, verification, embedding maps, loss balance, arms of an experiment.
+"""Charts of results: distances, verification, embedding maps, arms of an experiment.
 
-Plain arrays in, a matplotlib figure out. Every series is labelled where it is drawn, with its number beside it.
+Plain arrays in, a matplotlib figure out. Every series is labelled where it is drawn, with its number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,35 @@ from numpy.typing import ArrayLike
 
 from semrepa.analysis import IdDistances, Verification
 from semrepa.metrics.report import ClipScores, Interval, means, paired_differences
-from semrepa.ui.style import BLUE, CYCLE, GREY, INK, ORANGE, PAPER, PART_COLORS, label_name, new_figure, styled
+from semrepa.ui.style import (
+    BLUE,
+    CYCLE,
+    DASHES,
+    GREY,
+    ORANGE,
+    PAPER,
+    draw_floor,
+    label_ends,
+    label_name,
+    new_figure,
+    styled,
+)
+
+BESIDE = {"textcoords": "offset points", "fontsize": 8.5}
+BOX = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
 
 
 @styled
 def distance_histograms(
-    variants: Mapping[str, IdDistances], *, unit: str = "1 - cosine", title: str = "Distances between faces"
+    variants: Mapping[str, IdDistances],
+    *,
+    unit: str = "1 - cosine",
+    title: str = "Distances between faces",
 ) -> Figure:
     """Compare distances within videos with distances between people, one row per variant.
 
     Args:
-        variants: label to distances, such as ``with depth`` and ``without depth``.
+        variants: label to distances, such as `with depth` and `without depth`.
         unit: what a distance is.
         title: headline.
 
@@ -32,28 +50,34 @@ def distance_histograms(
     """
     everything = np.concatenate([np.concatenate([d.intra, d.inter]) for d in variants.values()])
     bins = np.linspace(min(0, everything.min()), everything.max() * 1.02, 41)
-    figure, grid = new_figure(9, 1.9 * len(variants) + 0.9, len(variants), 1, sharex=True)
+    figure, grid = new_figure(9, 1.9 * len(variants) + 0.9, len(variants), title=title, sharex=True)
     for axes, (label, found) in zip(grid[:, 0], variants.items(), strict=True):
-        for values, color, name in ((found.intra, BLUE, "within a video"), (found.inter, ORANGE, "between people")):
-            share = np.full(len(values), 1 / len(values))
-            heights, _, _ = axes.hist(values, bins=bins, weights=share, color=color, alpha=0.75)
-            axes.axvline(values.mean(), color=color, linewidth=1.5, linestyle=(0, (4, 2)))
-            is_right = values.mean() > bins.mean()
-            axes.annotate(f"{name}: {values.mean():.3f}", (values.mean(), 1.0), (-4 if is_right else 4, -2), va="top",
-                          ha="right" if is_right else "left", xycoords=("data", "axes fraction"),
-                          textcoords="offset points", fontsize=8.5, color=INK,
-                          bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
+        _histogram(axes, found.intra, bins, "within a video", BLUE)
+        _histogram(axes, found.inter, bins, "between people", ORANGE)
         axes.set_title(f"{label}: gap {found.gap:.3f}  [{found.gap_low:.3f}, {found.gap_high:.3f}]")
         axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
         axes.set_ylabel("share")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     grid[-1, 0].set_xlabel(f"distance ({unit})")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
+def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str) -> None:
+    """Bars of shares, with the mean marked and labelled on its free side."""
+    mean = values.mean()
+    axes.hist(values, bins=bins, weights=np.full(len(values), 1 / len(values)), color=color, alpha=0.75)
+    axes.axvline(mean, color=color, linewidth=1.5, linestyle=DASHES)
+    side, align = (-4, "right") if mean > bins.mean() else (4, "left")
+    place = {"xycoords": ("data", "axes fraction"), "va": "top", "ha": align}
+    axes.annotate(f"{name}: {mean:.3f}", (mean, 1.0), (side, -2), bbox=BOX, **place, **BESIDE)
+
+
 @styled
-def roc(curves: Mapping[str, Verification], *, title: str = "Same person or not: verification on held-out people") -> Figure:
+def roc(
+    curves: Mapping[str, Verification],
+    *,
+    title: str = "Same person or not: verification on held-out people",
+) -> Figure:
     """Draw verification curves with their area and equal error rate; false accepts on a log axis.
 
     Args:
@@ -63,19 +87,20 @@ def roc(curves: Mapping[str, Verification], *, title: str = "Same person or not:
     Returns:
         The figure.
     """
-    figure, grid = new_figure(9, 4.2)
+    figure, grid = new_figure(9, 4.2, title=title)
     axes = grid[0, 0]
-    lowest = min((c.false_accepts[c.false_accepts > 0].min() for c in curves.values()), default=1e-3)
+    lowest = min(curve.false_accepts[curve.false_accepts > 0].min() for curve in curves.values())
     lowest = max(1e-5, min(lowest, 1e-2))
     chance = np.geomspace(lowest, 1, 200)
-    axes.plot(chance, chance, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-    axes.annotate("guessing", (0.5, 0.5), (-6, 2), textcoords="offset points", ha="right", color=GREY)
+    axes.plot(chance, chance, color=GREY, linestyle=DASHES, linewidth=1.2)
+    axes.annotate("guessing", (0.5, 0.5), (-6, 2), ha="right", color=GREY, **BESIDE)
     for row, (color, (label, curve)) in enumerate(zip(CYCLE, curves.items(), strict=False)):
         axes.step(np.maximum(curve.false_accepts, lowest), curve.true_accepts, where="post", color=color)
-        axes.plot(max(curve.eer, lowest), 1 - curve.eer, "o", color=color, markerfacecolor=PAPER, markersize=6)
-        axes.text(1.03, 0.98 - 0.2 * row, label, transform=axes.transAxes, va="top", color=color, fontweight="bold")
-        axes.text(1.03, 0.92 - 0.2 * row, f"area {curve.auc:.3f}\nequal error {curve.eer:.1%}", transform=axes.transAxes,
-                  va="top", color=color)  # fmt: skip
+        axes.plot(max(curve.eer, lowest), 1 - curve.eer, "o", color=color, markerfacecolor=PAPER)
+        beside = {"transform": axes.transAxes, "va": "top", "color": color}
+        numbers = f"area {curve.auc:.3f}\nequal error {curve.eer:.1%}"
+        axes.text(1.03, 0.98 - 0.2 * row, label, fontweight="bold", **beside)
+        axes.text(1.03, 0.92 - 0.2 * row, numbers, **beside)
     axes.set_xscale("log")
     axes.set_xlim(lowest, 1)
     axes.set_ylim(0, 1.02)
@@ -83,7 +108,6 @@ def roc(curves: Mapping[str, Verification], *, title: str = "Same person or not:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("different people accepted (share, log)")
     axes.set_ylabel("same person accepted (share)")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -103,23 +127,25 @@ def embedding_map(
         The figure; names stand at the middle of each person's points.
     """
     places, names = np.asarray(points, dtype=float), np.array([str(person) for person in people])
-    figure, grid = new_figure(7.5, 5.6)
+    figure, grid = new_figure(7.5, 5.6, title=title)
     axes = grid[0, 0]
     for index, name in enumerate(dict.fromkeys(names)):
         mine = places[names == name]
         color, marker = CYCLE[index % len(CYCLE)], "osD^vP*X"[index // len(CYCLE) % 8]
         axes.scatter(*mine.T, s=22, color=color, marker=marker, alpha=0.65, linewidth=0)
-        axes.annotate(name, np.median(mine, axis=0), color=INK, fontsize=8.5, fontweight="bold", ha="center", va="center",
-                      bbox={"facecolor": PAPER, "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.15"})  # fmt: skip
+        box = {"facecolor": PAPER, "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.15"}
+        text = {"fontsize": 8.5, "fontweight": "bold", "ha": "center", "va": "center"}
+        axes.annotate(name, np.median(mine, axis=0), bbox=box, **text)
     for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
         explained = f" ({share[number]:.0%} of the variance)" if len(share) > number else ""
         axis.set_label_text(f"component {number + 1}{explained}")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 @styled
-def similarity_matrix(table: ArrayLike, labels: Sequence[str], *, title: str = "Distance between videos") -> Figure:
+def distance_matrix(
+    table: ArrayLike, labels: Sequence[str], *, title: str = "Distance between videos"
+) -> Figure:
     """Show the distance between every two videos; the diagonal is the distance within each.
 
     Args:
@@ -132,7 +158,7 @@ def similarity_matrix(table: ArrayLike, labels: Sequence[str], *, title: str = "
     """
     values = np.asarray(table, dtype=float)
     side = min(7.5, 3 + 0.18 * len(values))
-    figure, grid = new_figure(side + 1, side)
+    figure, grid = new_figure(side + 1, side, title=title)
     axes = grid[0, 0]
     picture = axes.imshow(values, cmap="viridis_r", vmin=0)
     axes.grid(visible=False)
@@ -140,52 +166,18 @@ def similarity_matrix(table: ArrayLike, labels: Sequence[str], *, title: str = "
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
     axes.set_yticks(range(len(labels)), labels, fontsize=size)
     figure.colorbar(picture, ax=axes, label="distance", shrink=0.8)
-    figure.suptitle(title, x=0.01, ha="left")
-    return figure
-
-
-@styled
-def balance_bars(balance: Mapping[str, Mapping[str, float]], *, title: str = "What pulls on the transformer") -> Figure:
-    """Show how much each part of the loss contributes, as shares of one bar per quantity.
-
-    Args:
-        balance: quantity to part to size: ``{"weighted loss": {"loss_diff": 0.1, ...}, "gradient norm": {...}}``.
-        title: headline.
-
-    Returns:
-        The figure, with the share and the size of every part.
-    """
-    figure, grid = new_figure(9, 0.75 * len(balance) + 1.1)
-    axes = grid[0, 0]
-    for row, parts in enumerate(balance.values()):
-        total, left = sum(parts.values()) or 1.0, 0.0
-        for index, (part, size) in enumerate(parts.items()):
-            color, share = PART_COLORS.get(part, CYCLE[index % len(CYCLE)]), size / total
-            axes.barh(row, share, left=left, color=color, height=0.62, edgecolor=PAPER, linewidth=1.5)
-            if share > 0.07:
-                axes.text(left + share / 2, row, f"{share:.0%}\n{size:.3g}", ha="center", va="center", color=PAPER,
-                          fontsize=8.5, fontweight="bold", linespacing=1.2)  # fmt: skip
-            else:
-                axes.annotate(f"{share:.1%}", (left + share / 2, row - 0.31), (0, 2), textcoords="offset points",
-                              ha="center", va="bottom", fontsize=7.5, color=color)  # fmt: skip
-            left += share
-    axes.set_yticks(range(len(balance)), list(balance))
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    parts = list(dict.fromkeys(part for sizes in balance.values() for part in sizes))
-    handles = [axes.barh(0, 0, color=PART_COLORS.get(part, CYCLE[i % len(CYCLE)])) for i, part in enumerate(parts)]
-    axes.legend(handles, [label_name(part) for part in parts], loc="upper center", bbox_to_anchor=(0.5, -0.2),
-                ncols=len(parts))  # fmt: skip
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
 @styled
 def compare_arms(
-    rows: Sequence[ClipScores], *, baseline: str, metrics: Sequence[str], title: str = "Same clips, same seeds"
+    rows: Sequence[ClipScores],
+    *,
+    baseline: str,
+    metrics: Sequence[str],
+    title: str = "Same clips, same seeds",
 ) -> Figure:
-    """Compare the arms of an experiment: every clip as a faint line, means with intervals, paired differences below.
+    """Compare arms: each clip a faint line, means with intervals, paired differences below.
 
     Args:
         rows: scores of clips.
@@ -201,42 +193,48 @@ def compare_arms(
     """
     rows = list(rows)
     scores, differences = means(rows), paired_differences(rows, baseline)
-    arms, others = list(scores), list(differences)
-    figure, grid = new_figure(max(5.0, 3.3 * len(metrics)), 5.4, 2, len(metrics), height_ratios=[1.6, 1], sharex="col")
-    for column, metric in enumerate(metrics):
-        above, below = grid[:, column]
-        for clip in dict.fromkeys(row.clip for row in rows):
-            mine = {row.arm: row.values.get(metric, np.nan) for row in rows if row.clip == clip}
-            above.plot(range(len(arms)), [mine.get(arm, np.nan) for arm in arms], color=GREY, alpha=0.28, linewidth=0.9,
-                       marker="o", markersize=2.5)  # fmt: skip
-        for place, arm in enumerate(arms):
-            _interval(above, place, scores[arm][metric], CYCLE[place % len(CYCLE)], "")
-            if arm in others:
-                _interval(below, place, differences[arm][metric], CYCLE[place % len(CYCLE)], "+")
-        below.axhline(0, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-        below.set_xticks(range(len(arms)), arms)
-        below.set_xlim(-0.45, len(arms) - 0.25)
+    layout = {"height_ratios": [1.6, 1], "sharex": "col"}
+    figure, grid = new_figure(max(5.0, 3.3 * len(metrics)), 5.4, 2, len(metrics), title=title, **layout)
+    for (above, below), metric in zip(grid.T, metrics, strict=True):
+        _clip_lines(above, rows, list(scores), metric)
+        for place, (arm, color) in enumerate(zip(scores, CYCLE, strict=False)):
+            _interval(above, place, scores[arm][metric], color, "")
+            if arm in differences:
+                _interval(below, place, differences[arm][metric], color, "+")
+        below.axhline(0, color=GREY, linestyle=DASHES, linewidth=1.2)
+        below.set_xticks(range(len(scores)), list(scores))
+        below.set_xlim(-0.45, len(scores) - 0.25)
         above.set_title(label_name(metric))
     grid[0, 0].set_ylabel("score per clip, mean")
     grid[1, 0].set_ylabel(f"minus {baseline}\n(paired, 95 %)")
-    figure.suptitle(title, x=0.01, ha="left")
     return figure
+
+
+def _clip_lines(axes: Axes, rows: Sequence[ClipScores], arms: Sequence[str], metric: str) -> None:
+    look = {"color": GREY, "alpha": 0.28, "linewidth": 0.9, "marker": "o", "markersize": 2.5}
+    for clip in dict.fromkeys(row.clip for row in rows):
+        mine = {row.arm: row.values.get(metric, np.nan) for row in rows if row.clip == clip}
+        axes.plot(range(len(arms)), [mine.get(arm, np.nan) for arm in arms], **look)
 
 
 def _interval(axes: Axes, place: int, found: Interval, color: str, sign: str) -> None:
     """A mean as a dot, its interval as a bar, its number beside it."""
     axes.plot([place, place], [found.low, found.high], color=color, linewidth=4, alpha=0.55)
     axes.plot(place, found.mean, "o", color=color, markersize=8, markeredgecolor=PAPER)
-    axes.annotate(f"{found.mean:{sign}.{found.decimals}f}", (place, found.mean), (8, 0), textcoords="offset points", va="center",
-                  fontsize=8.5, fontweight="bold", color=color,
-                  bbox={"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.8})  # fmt: skip
+    text = {"va": "center", "fontweight": "bold", "color": color, "bbox": BOX}
+    axes.annotate(f"{found.mean:{sign}.{found.decimals}f}", (place, found.mean), (8, 0), **text, **BESIDE)
 
 
 @styled
 def lines(
-    series: Mapping[str, tuple[ArrayLike, ArrayLike]], *, x: str, y: str, title: str = "", log: bool = False,
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    log: bool = False,
     floors: Mapping[str, float] | None = None,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Draw a few labelled lines: error against noise level, a recorded run beside a live one.
 
     Args:
@@ -250,19 +248,17 @@ def lines(
     Returns:
         The figure.
     """
-    figure, grid = new_figure(8, 3.8)
+    figure, grid = new_figure(8, 3.8, title=title)
     axes = grid[0, 0]
-    for color, (label, (places, values)) in zip(CYCLE, series.items(), strict=False):
-        places, values = np.asarray(places, dtype=float), np.asarray(values, dtype=float)
-        axes.plot(places, values, "o-" if len(places) < 30 else "-", color=color, markersize=4)
-        axes.annotate(f" {label}", (places[-1], values[-1]), color=color, fontweight="bold", va="center",
-                      annotation_clip=False)  # fmt: skip
+    ends = []
+    for color, (label, points) in zip(CYCLE, series.items(), strict=False):
+        across, up = (np.asarray(part, dtype=float) for part in points)
+        axes.plot(across, up, "o-" if len(across) < 30 else "-", color=color, markersize=4)
+        ends.append((label, float(up[-1]), color))
     for label, level in (floors or {}).items():
-        axes.axhline(level, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2)
-        axes.annotate(f"{label} {level:.3g}", (0.01, level), xycoords=("axes fraction", "data"), va="bottom", color=GREY,
-                      fontsize=8)  # fmt: skip
+        draw_floor(axes, label, level)
     axes.set_yscale("log" if log else "linear")
+    label_ends(axes, ends)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    figure.suptitle(title, x=0.01, ha="left")
     return figure

@@ -1,7 +1,7 @@
 """A video scrubber that needs no kernel and no network: plain HTML with the frames inside.
 
-It works in JupyterLab, in an exported report opened offline, and falls back to a contact sheet where pages are
-not allowed to run (GitHub).
+It works in JupyterLab and in an exported report opened offline, and falls back to a contact sheet where
+pages are not allowed to run (GitHub).
 """
 
 import base64
@@ -10,6 +10,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,23 +19,42 @@ from PIL import Image
 from semrepa.ui.pictures import contact_sheet, montage, to_images
 from semrepa.ui.style import INK, PAPER, to_png
 
-_GO = (
-    "var b=this.closest('.scrub'),f=b.querySelectorAll('img'),k=+b.querySelector('input').value;"
-    "for(var i=0;i<f.length;i++)f[i].style.display=i==k?'block':'none';b.querySelector('output').value="
-    "(k/{fps}).toFixed(2)+' s'"
-)
-_PLAY = (
-    "var b=this.closest('.scrub'),r=b.querySelector('input'),s=this;"
-    "if(b.t){{clearInterval(b.t);b.t=0;s.textContent='\\u25B6'}}else{{s.textContent='\\u275A\\u275A';"
-    "b.t=setInterval(function(){{if(!b.isConnected)clearInterval(b.t);r.value=(+r.value+1)%{count};"
-    "r.dispatchEvent(new Event('input'))}},{milliseconds})}}"
-)
-_PAGE = """<div class="scrub" style="background:{paper};color:{ink};padding:8px 10px;width:max-content;max-width:100%;\
-box-sizing:border-box;font:13px sans-serif">{title}<div style="display:flex;font-weight:bold">{labels}</div>
-<div style="width:{width}px;max-width:100%">{images}</div><div style="display:flex;gap:8px;align-items:center;width:\
-{width}px;max-width:100%;margin-top:4px"><button type="button" title="play or pause" onclick="{play}" style="width:34px">\
-&#9654;</button><input type="range" min="0" max="{last}" value="0" step="1" aria-label="frame" oninput="{go}" \
-style="flex:1"><output style="width:52px;text-align:right">0.00 s</output></div></div>"""
+_STYLE = f"""<style>
+.scrub {{ background: {PAPER}; color: {INK}; padding: 8px 10px; width: max-content; max-width: 100%; }}
+.scrub {{ box-sizing: border-box; font: 13px sans-serif; }}
+.scrub h4 {{ font-size: 15px; margin: 0 0 4px; color: {INK}; }}
+.scrub .names, .scrub .bar {{ display: flex; gap: 4px; align-items: center; }}
+.scrub .names b {{ flex: 1; min-width: 0; }}
+.scrub .bar {{ margin-top: 4px; gap: 8px; }}
+.scrub input {{ flex: 1; }}
+.scrub button {{ width: 34px; }}
+.scrub output {{ width: 52px; text-align: right; }}
+.scrub img {{ width: 100%; display: none; margin: 0; }}
+.scrub img.now {{ display: block; }}
+</style>"""
+
+_SHOW_FRAME = """
+var box = this.closest('.scrub'), frames = box.querySelectorAll('img'), k = +this.value;
+for (var i = 0; i < frames.length; i++) frames[i].className = i == k ? 'now' : '';
+box.querySelector('output').value = (k / $fps).toFixed(2) + ' s';
+"""
+
+_PLAY = """
+var box = this.closest('.scrub'), bar = box.querySelector('input'), last = +bar.max;
+if (box.timer) { clearInterval(box.timer); box.timer = 0; }
+else box.timer = setInterval(function () {
+  if (!box.isConnected) clearInterval(box.timer);
+  bar.value = +bar.value < last ? +bar.value + 1 : 0;
+  bar.dispatchEvent(new Event('input'));
+}, 1000 / $fps);
+"""
+
+_PAGE = Template(f"""{_STYLE}<div class="scrub">$title
+<div style="width: ${{width}}px; max-width: 100%">
+<div class="names">$names</div>$frames
+<div class="bar"><button type="button" title="play or pause" onclick="{_PLAY}">&#9654;</button>
+<input type="range" min="0" max="$last" value="0" step="1" aria-label="frame" oninput="{_SHOW_FRAME}">
+<output>0.00 s</output></div></div></div>""")
 
 
 @dataclass(frozen=True)
@@ -49,7 +69,11 @@ class Page:
     """One line for terminals."""
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/html": self.html, "image/png": base64.b64encode(self.png).decode(), "text/plain": self.text}
+        return {
+            "text/html": self.html,
+            "image/png": base64.b64encode(self.png).decode(),
+            "text/plain": self.text,
+        }
 
     def save(self, path: Path | str) -> Path:
         """Write the page as a file that opens offline in any browser."""
@@ -67,7 +91,7 @@ def scrubber(
         clips: label to frames (n, 3, H, W), all of one size; the shortest sets the length.
         fps: frames per second, for the clock and the play button.
         title: headline.
-        height: pixels of each picture on screen; larger frames are stored at this height, smaller ones are stretched.
+        height: pixels of each picture on screen; larger frames are stored at this height.
         quality: JPEG quality of the stored frames.
 
     Returns:
@@ -82,17 +106,20 @@ def scrubber(
         raise ValueError(f"got clips of different sizes {sizes}; expected one size; resize them first")
     high, wide = next(iter(pictures.values())).shape[1:3]
     count = min(len(clip) for clip in pictures.values())
-    panel = round(wide * height / high)
     joined = [montage([[clip[i] for clip in pictures.values()]], gap=4) for i in range(count)]
-    page = _PAGE.format(
-        paper=PAPER, ink=INK, width=panel * len(pictures) + 4 * (len(pictures) - 1), last=count - 1,
-        title=f"<div style='font-size:15px;font-weight:bold;margin-bottom:4px'>{html.escape(title)}</div>" if title else "",
-        labels="".join(f"<span style='flex:1;min-width:0'>{html.escape(label)}</span>" for label in pictures),
-        images="".join(_image(picture, i, height, quality) for i, picture in enumerate(joined)),
-        go=_GO.format(fps=fps), play=_PLAY.format(count=count, milliseconds=round(1000 / fps)),
-    )  # fmt: skip
+    page = _PAGE.substitute(
+        title=f"<h4>{html.escape(title)}</h4>" if title else "",
+        names="".join(f"<b>{html.escape(label)}</b>" for label in pictures),
+        frames="".join(_image(picture, i, height, quality) for i, picture in enumerate(joined)),
+        width=round(wide * height / high) * len(pictures) + 4 * (len(pictures) - 1),
+        last=count - 1,
+        fps=fps,
+    )
     sheet = contact_sheet(
-        {label: frames[:count].transpose(0, 3, 1, 2) for label, frames in pictures.items()}, columns=5, fps=fps, title=title
+        {label: frames[:count].transpose(0, 3, 1, 2) for label, frames in pictures.items()},
+        columns=5,
+        fps=fps,
+        title=title,
     )
     return Page(page, to_png(sheet, dpi=72), f"{title or 'scrubber'}: {', '.join(pictures)}, {count} frames")
 
@@ -104,5 +131,5 @@ def _image(picture: np.ndarray, index: int, height: int, quality: int) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     data = base64.b64encode(buffer.getvalue()).decode()
-    shown = "block" if index == 0 else "none"
-    return f'<img src="data:image/jpeg;base64,{data}" alt="frame {index}" style="width:100%;display:{shown}">'
+    shown = ' class="now"' if index == 0 else ""
+    return f'<img src="data:image/jpeg;base64,{data}" alt="frame {index}"{shown}>'

@@ -1,8 +1,8 @@
 """The one setup call of a notebook: check everything, say what will run and on which weights, open the run.
 
-    session = start("03_structure_aligner", preset=preset, run_dir=run_dir, seed=seed, overrides=overrides)
-    store = session.store
-    session.finish({"heldout mse": 0.2}, artefacts=["aligner"])
+session = start("03_structure_aligner", preset=preset, run_dir=run_dir, seed=seed, overrides=overrides)
+store = session.store
+session.finish({"heldout mse": 0.2}, artefacts=["aligner"])
 """
 
 import os
@@ -13,17 +13,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import diffusers
+import transformers
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.config import Config, configure, describe, override
-from semrepa.data.index import ClipRow
+from semrepa.config import Config, Row, configure, describe, override
+from semrepa.data.index import ClipRow, read_index
 from semrepa.data.store import FeatureStore
 from semrepa.data.video import read_clip
 from semrepa.models.cogvideox import CogVideoX, Part, load_cogvideox
 from semrepa.prepare import ensure_rows, prepare
 from semrepa.provenance import Provenance, mini_asset
 from semrepa.runtime import RunFolder, compute_dtype, pick_device, seed_everything, write_run_json
+from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
 from semrepa.weights import ROLES, Role, check_weights
 
@@ -65,20 +68,24 @@ def start(
         TypeError: a value of the wrong type.
         FileNotFoundError: missing weights; lists all of them.
     """
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    _quiet()
     began, home = time.perf_counter(), _home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
-    cfg = override(cfg, {"data.index": str(home / cfg.data.index)})
     provenance = tuple(check_weights(cfg, needs))
     run = RunFolder(home / run_dir)
     cfg.save(run.config_path)
     seed_everything(cfg.seed)
     cache = Path(os.environ.get("SEMREPA_CACHE", home / "runs" / "cache"))
     session = Session(
-        notebook=notebook, cfg=cfg, run=run, cache=cache, provenance=provenance, began=began, home=home
+        notebook=notebook,
+        cfg=override(cfg, {"data.index": str(home / cfg.data.index)}),
+        run=run,
+        cache=cache,
+        provenance=provenance,
+        began=began,
+        home=home,
     )
-    session.introduce(sections)
+    session.introduce(cfg, sections)
     return session
 
 
@@ -101,17 +108,39 @@ class Session:
     home: Path
     """Folder that relative paths count from."""
 
-    def introduce(self, sections: Iterable[str]) -> None:
+    def introduce(self, cfg: Config, sections: Iterable[str]) -> None:
         """Show what will run: the chosen parts of the config, and where the weights come from.
 
         Args:
+            cfg: the config as the user gave it.
             sections: names of config sections.
         """
-        device = pick_device()
-        where = f"preset {self.cfg.preset}, seed {self.cfg.seed}, on {device}, results in {self._short(self.run.path)}"
-        rows = [row for row in describe(self.cfg) if row.name.split(".")[0] in set(sections)]
-        show(table([_setting(row) for row in rows], caption=f"{where}. Your changes are marked *."))
-        show(table([self._weights_row(record) for record in self.provenance], caption="Weights and exact answers"))
+        place = self._short(self.run.path)
+        where = f"preset {cfg.preset}, seed {cfg.seed}, on {pick_device()}, results in {place}"
+        rows = [row for row in describe(cfg) if row.name.partition(".")[0] in set(sections) or row.changed]
+        parts = dict.fromkeys(row.name.rpartition(".")[0] for row in rows)
+        values = {
+            part: ", ".join(_setting(row) for row in rows if row.name.startswith(f"{part}."))
+            for part in parts
+        }
+        settings = [{"section": part, "settings": text} for part, text in values.items() if part]
+        show(table(settings, caption=f"{where} (* changed by you; `describe(session.cfg)` explains all)"))
+        show(
+            table(
+                [self._weights_row(record) for record in self.provenance], caption="Weights and exact answers"
+            )
+        )
+
+    def samples(self, split: str | None = None) -> list[ClipRow]:
+        """Clips of the index alone, at hand without rendering anything.
+
+        Args:
+            split: "train" or "heldout"; None: both.
+
+        Returns:
+            Rows in the order of the index.
+        """
+        return [row for row in read_index(self.cfg.data.index) if split in (None, row.split)]
 
     @cached_property
     def all_rows(self) -> list[ClipRow]:
@@ -132,7 +161,7 @@ class Session:
     @cached_property
     def store(self) -> FeatureStore:
         """Teachers, VAE and text encoder on every clip; from the cache where they have been run before."""
-        return prepare(self.cfg, self.all_rows, self.cache)
+        return prepare(self.cfg, self.all_rows, self.cache, progress=Progress("preparing clips"))
 
     def ids(self, split: str) -> list[str]:
         """Names of the clips that can be trained on or evaluated.
@@ -156,7 +185,9 @@ class Session:
         """
         video = self.cfg.video
         size = (video.height, video.width)
-        return read_clip(row.path, num_frames=video.num_frames, fps=video.fps, size=size, start=row.start).frames
+        return read_clip(
+            row.path, num_frames=video.num_frames, fps=video.fps, size=size, start=row.start
+        ).frames
 
     def parts(self, *names: Part) -> CogVideoX:
         """Load parts of the base model for looking at things; training loads its own.
@@ -209,16 +240,29 @@ class Session:
 
     def _weights_row(self, record: Provenance) -> dict[str, str]:
         source = self._short(Path(record.source)) if Path(record.source).exists() else record.source
-        return {"role": record.name, "kind": record.kind, "source": source, "hash": (record.sha256 or "")[:10]}
+        return {
+            "role": record.name,
+            "kind": record.kind,
+            "source": source,
+            "hash": (record.sha256 or "")[:10],
+        }
 
     def _short(self, path: Path) -> str:
         path = path.resolve()
         return str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
 
 
-def _setting(row: Any) -> dict[str, object]:
+def _setting(row: Row) -> str:
     value = "none" if row.value is None else row.value
-    return {"setting": row.name, "value": f"{value}{' *' if row.changed else ''}", "meaning": row.meaning}
+    return f"{row.name.rpartition('.')[2]} {value}{'*' if row.changed else ''}"
+
+
+def _quiet() -> None:
+    """Turn off the progress bars of loaders, which would fill a report with half-drawn lines."""
+    diffusers.utils.logging.disable_progress_bar()
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
 
 def _home() -> Path:

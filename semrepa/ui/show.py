@@ -1,18 +1,19 @@
 """Show figures, tables and pages so that JupyterLab, papermill, nbconvert and GitHub all display them.
 
-A figure goes out as one bundle with a PNG in it; a plotly version may ride along and is used where the front end can.
+A figure goes out as one bundle with a PNG in it; a plotly version may ride along for front ends that can.
 Outside a kernel everything turns into one quiet log line.
 """
 
 import base64
 import html
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from semrepa.ui.style import DPI, FAINT, INK, PAPER, SCREEN_DPI, to_png
+from semrepa.ui.style import FAINT, INK, PAPER, SCREEN_DPI, to_png
 
 logger = logging.getLogger(__name__)
 
@@ -28,22 +29,27 @@ def in_kernel() -> bool:
 
 
 def is_headless() -> bool:
-    """Tell whether nobody can move a slider: a papermill run (``SEMREPA_HEADLESS=1``) or no kernel at all."""
+    """Tell whether nobody can move a slider: a papermill run (`SEMREPA_HEADLESS=1`) or no kernel at all."""
     return os.environ.get("SEMREPA_HEADLESS", "") == "1" or not in_kernel()
 
 
-def bundle(figure: Figure, *, text: str = "", plotly: Mapping[str, object] | None = None) -> dict[str, object]:
+def bundle(
+    figure: Figure, *, text: str = "", plotly: Mapping[str, object] | None = None
+) -> dict[str, object]:
     """Pack a figure as a mimebundle.
 
     Args:
-        figure: the matplotlib figure, always stored as ``image/png``.
+        figure: the matplotlib figure, always stored as `image/png`.
         text: one line for terminals and screen readers.
-        plotly: an interactive version as plotly JSON (``data`` and ``layout``), or None.
+        plotly: an interactive version as plotly JSON (`data` and `layout`), or None.
 
     Returns:
-        Mime type to content, ready for ``IPython.display.display(..., raw=True)``.
+        Mime type to content, ready for `IPython.display.display(..., raw=True)`.
     """
-    content: dict[str, object] = {"image/png": base64.b64encode(to_png(figure)).decode(), "text/plain": text or "figure"}
+    content: dict[str, object] = {
+        "image/png": base64.b64encode(to_png(figure)).decode(),
+        "text/plain": text or "figure",
+    }
     if plotly is not None:
         content[PLOTLY] = dict(plotly)
     return content
@@ -59,8 +65,8 @@ def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = 
     """Display a figure, a table, a page or an explorer; outside a kernel only log a line.
 
     Args:
-        item: a matplotlib ``Figure``, or any object that IPython can display.
-        text: one line that goes beside the figure as ``text/plain``.
+        item: a matplotlib `Figure`, or any object that IPython can display.
+        text: one line that goes beside the figure as `text/plain`.
         plotly: interactive version of the figure, see `bundle`.
     """
     from IPython.display import display
@@ -81,9 +87,7 @@ class Table:
         self.caption = caption
         self.columns = list(dict.fromkeys(name for row in rows for name in row))
         self.cells = [[_cell(row.get(name)) for name in self.columns] for row in rows]
-        self.numeric = [
-            any(isinstance(row.get(name), int | float) for row in rows) for name in self.columns
-        ]
+        self.numeric = [any(_is_number(row.get(name)) for row in rows) for name in self.columns]
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": str(self)}
@@ -93,7 +97,9 @@ class Table:
         side = ["right" if number else "left" for number in self.numeric]
         head = "".join(_td(name, align, "th") for name, align in zip(self.columns, side, strict=True))
         body = "".join(
-            "<tr>" + "".join(_td(cell, align, "td") for cell, align in zip(cells, side, strict=True)) + "</tr>"
+            "<tr>"
+            + "".join(_td(cell, align, "td") for cell, align in zip(cells, side, strict=True))
+            + "</tr>"
             for cells in self.cells
         )
         caption = f"<caption style='text-align:left;padding:4px 0'>{html.escape(self.caption)}</caption>"
@@ -125,9 +131,13 @@ def table(rows: Sequence[Mapping[str, object]], *, caption: str = "") -> Table:
         caption: a line above the table.
 
     Returns:
-        An object that a notebook displays as HTML and ``str()`` turns into text.
+        An object that a notebook displays as HTML and `str()` turns into text.
     """
     return Table(rows, caption)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _cell(value: object) -> str:
@@ -136,13 +146,11 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "-" if value != value else f"{value:.4g}"
+        return "-" if math.isnan(value) else f"{value:.4g}"
     return str(value)
 
 
 def _td(text: str, align: str, tag: str) -> str:
-    style = f"text-align:{align};padding:3px 14px 3px 2px;border-bottom:1px solid {FAINT};color:{INK};background:{PAPER}"
+    look = f"padding:3px 14px 3px 2px;border-bottom:1px solid {FAINT};color:{INK};background:{PAPER}"
+    style = f"text-align:{align};{look}"
     return f"<{tag} style='{style}'>{html.escape(text)}</{tag}>"
-
-
-__all__ = ["DPI", "Table", "bundle", "in_kernel", "is_headless", "png_size", "show", "table"]

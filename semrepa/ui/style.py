@@ -1,12 +1,12 @@
-"""One look for every figure: palette, font scale, figure factory and PNG writer.
+"""One look for every figure: palette, font scale, figure factory, labels and PNG writer.
 
-All figures use matplotlib's object API (never ``pyplot``), so they are safe in a kernel, a thread and a test,
+All figures use matplotlib's object API (never `pyplot`), so they are safe in a kernel, a thread and a test,
 and they carry an opaque light background, so they read the same in a light and a dark JupyterLab.
 """
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec
 
 import matplotlib
@@ -23,27 +23,55 @@ INK, GREY, FAINT, PAPER = "#1F2328", "#6E7781", "#D8DEE4", "#FFFFFF"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY)
 """Okabe and Ito's palette, told apart by all common kinds of colour blindness."""
 
+DASHES = (0, (4, 3))
+"""Line style of floors, zero lines and guessing."""
+
 PART_COLORS = {
-    "loss": INK, "loss_diff": BLUE, "loss_struct": ORANGE, "loss_id": PURPLE, "grad_norm": GREEN, "lr": GREY,
-}  # fmt: skip
+    "loss": INK,
+    "loss_diff": BLUE,
+    "loss_struct": ORANGE,
+    "loss_id": PURPLE,
+    "grad_norm": GREEN,
+    "cosine": BLUE,
+}
 """The colour of each part of the loss, the same in every figure."""
 
 DPI = 130
-"""Pixels per inch of a chart; a notebook shows it at ``SCREEN_DPI``, so it stays sharp on dense screens."""
+"""Pixels per inch of a chart; a notebook shows it at `SCREEN_DPI`, so it stays sharp on dense screens."""
 PICTURE_DPI = 104
 """Pixels per inch of figures that are mostly video frames, which weigh much and gain nothing from more."""
 SCREEN_DPI = 92
 
 _STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9.5, "axes.titlesize": 10.5, "figure.titlesize": 12.5,
-    "axes.labelsize": 9.5, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5,
-    "axes.titleweight": "bold", "figure.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": INK,
-    "text.color": INK, "xtick.color": GREY, "ytick.color": GREY, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": FAINT, "grid.linewidth": 0.6,
-    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "savefig.transparent": False,
-    "legend.frameon": False, "lines.linewidth": 1.8, "lines.solid_capstyle": "round", "image.interpolation": "nearest",
-}  # fmt: skip
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "figure.titlesize": 12.5,
+    "figure.titleweight": "bold",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": PAPER,
+    "figure.facecolor": PAPER,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "image.interpolation": "nearest",
+} | {
+    f"{axis}tick.{key}": value
+    for axis in "xy"
+    for key, value in (("labelsize", 8.5), ("color", GREY), ("labelcolor", INK))
+}
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -58,24 +86,68 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, *, dpi: float = DPI, **grid: object
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    title: str = "",
+    dpi: float = DPI,
+    **grid: object,
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure and its grid of axes, without any global state.
 
     Args:
-        width: inches; 10 fills a notebook cell.
+        width: inches; 11 fills a notebook cell.
         height: inches.
         rows: rows of axes.
         columns: columns of axes.
+        title: headline, at the left.
         dpi: pixels per inch of its PNG.
-        **grid: passed on to ``Figure.subplots`` (``sharex``, ``width_ratios``, ...).
+        **grid: passed on to `Figure.subplots` (`sharex`, `width_ratios`, ...).
 
     Returns:
         The figure and its axes, always a 2-D array (rows, columns).
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left")
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def label_end(axes: Axes, x: float, y: float, text: str, color: str) -> None:
+    """Write the label of a line right behind its last point."""
+    place = {"va": "center", "annotation_clip": False}
+    axes.annotate(f" {text}", (x, y), color=color, fontweight="bold", **place)
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Write the labels of several lines at the right of the axes, moved apart where they would overlap.
+
+    Args:
+        axes: where the lines have been drawn; its limits must not change afterwards.
+        ends: label, last y value and colour of each line.
+    """
+    if not ends:
+        return
+    points = axes.transData.transform([(axes.get_xlim()[1], y) for _, y, _ in ends])
+    wanted = axes.transAxes.inverted().transform(points)[:, 1]
+    step = 15 / (72 * axes.figure.get_figheight() * 0.72)
+    places = np.sort(wanted)
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + step)
+    places -= np.mean(places - np.sort(wanted))
+    for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
+        text, _, color = ends[index]
+        axes.text(1.015, place, text, transform=axes.transAxes, color=color, fontweight="bold", va="center")
+
+
+def draw_floor(axes: Axes, label: str, level: float) -> None:
+    """Draw the level that an answer without learning reaches, with its name and number."""
+    axes.axhline(level, color=GREY, linestyle=DASHES, linewidth=1.2)
+    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+    axes.annotate(f"{label} {level:.3g}", (0.99, level), color=GREY, fontsize=8, **place)
 
 
 def bare(axes: Axes) -> Axes:
@@ -104,13 +176,24 @@ def to_png(figure: Figure, dpi: float | None = None) -> bytes:
     return buffer.getvalue()
 
 
+_WORDS = {
+    "loss": "total loss",
+    "loss_diff": "diffusion loss",
+    "loss_struct": "structure loss",
+    "loss_id": "identity loss",
+    "grad_norm": "gradient norm",
+    "cosine": "cosine to the teacher ↑",
+    "id_ref": "ID to the reference ↑",
+    "id_gt_frame": "ID to the true frame ↑",
+    "id_consecutive": "ID frame to frame ↑",
+    "detection_rate": "faces found ↑",
+    "abs_rel": "depth error (AbsRel) ↓",
+    "delta": "depth within 1.25 ↑",
+    "psnr": "PSNR in dB ↑",
+    "ssim": "SSIM ↑",
+}
+
+
 def label_name(name: str) -> str:
     """Turn the name of a number into words, with an arrow towards better where it is a score."""
-    words = {
-        "loss": "total loss", "loss_diff": "diffusion loss", "loss_struct": "structure loss", "loss_id": "identity loss",
-        "grad_norm": "gradient norm", "lr": "learning rate",
-        "id_ref": "ID to the reference ↑", "id_gt_frame": "ID to the true frame ↑", "id_consecutive": "ID frame to frame ↑",
-        "detection_rate": "faces found ↑", "abs_rel": "depth error (AbsRel) ↓", "delta": "depth within 1.25 ↑",
-        "psnr": "PSNR in dB ↑", "ssim": "SSIM ↑",
-    }  # fmt: skip
-    return words.get(name, name.replace("_", " "))
+    return _WORDS.get(name, name.replace("_", " "))

@@ -41,12 +41,21 @@ class Sample:
 
 
 def _sample(
-    number: int, identity: int, motion: str, shot: str, *, vertical: bool = False, split: str = "train", **file: Any
+    number: int,
+    identity: int,
+    motion: str,
+    shot: str,
+    *,
+    vertical: bool = False,
+    split: str = "train",
+    **file: Any,
 ) -> Sample:
     world: dict[str, Any] = {"identity": identity, "motion": motion, "shot": shot}
     if vertical:
         world["vertical"] = True
-    name = f"{number:02d}_{motion}_{shot}{'_vertical' if vertical else ''}{'_long' if 'start' in file else ''}"
+    name = (
+        f"{number:02d}_{motion}_{shot}{'_vertical' if vertical else ''}{'_long' if 'start' in file else ''}"
+    )
     seed = number + (1_500_200 if split == "heldout" else 200)
     return Sample(name=name, seed=seed, world=world, split=split, **file)
 
@@ -55,7 +64,7 @@ def samples() -> list[Sample]:
     """List the samples: twelve people in seventeen clips, four of them vertical, and an empty room.
 
     Returns:
-        Training clips, then held-out clips. In number 8 the face turns away; number 18 is 10 s long at 30 fps.
+        Training clips, then held-out clips. In number 8 the face turns away; number 18 lasts 10 s at 30 fps.
     """
     return [
         _sample(1, 6, "talk", "portrait"),
@@ -76,6 +85,13 @@ def samples() -> list[Sample]:
         _sample(16, 1_500_011, "walk", "full", split="heldout"),
         _sample(17, 1_500_011, "talk", "half", vertical=True, split="heldout"),
         _sample(
-            18, 1_500_007, "wave", "half", split="heldout", start=2.0, num_frames=int(LONG_SECONDS * LONG_FPS), fps=LONG_FPS
+            18,
+            1_500_007,
+            "wave",
+            "half",
+            split="heldout",
+            start=2.0,
+            num_frames=int(LONG_SECONDS * LONG_FPS),
+            fps=LONG_FPS,
         ),
     ]

@@ -13,7 +13,9 @@ def index_of(folder: Path, *lines: dict | str, videos: tuple[str, ...] = ("a.mp4
     for name in videos:
         (folder / name).touch()
     path = folder / "index.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), encoding="utf-8")
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), encoding="utf-8"
+    )
     return path
 
 
@@ -24,7 +26,9 @@ def test_two_fields_are_enough(tmp_path: Path) -> None:
 
 
 def test_default_id_is_a_safe_file_name(tmp_path: Path) -> None:
-    (row,) = read_index(index_of(tmp_path, {"path": "my é clip.mp4", "caption": ""}, videos=("my é clip.mp4",)))
+    (row,) = read_index(
+        index_of(tmp_path, {"path": "my é clip.mp4", "caption": ""}, videos=("my é clip.mp4",))
+    )
     assert row.id == "my_clip"
 
 
@@ -33,8 +37,8 @@ def test_written_rows_are_read_back(tmp_path: Path) -> None:
     (tmp_path / "videos" / "a.mp4").touch()
     rows = [
         ClipRow(
-            id="one", path=tmp_path / "videos" / "a.mp4", caption="Une femme à la fenêtre.", identity=4, seed=7,
-            split="heldout", start=1.5, licence="CC0-1.0", world={"identity": 4, "shot": "half"},
+            id="one", path=tmp_path / "videos" / "a.mp4", caption="Une femme à la fenêtre.", identity=4,
+            seed=7, split="heldout", start=1.5, licence="CC0-1.0", world={"identity": 4, "shot": "half"},
         ),
         ClipRow(id="two", path=tmp_path / "videos" / "a.mp4", caption=""),
     ]  # fmt: skip

@@ -35,7 +35,13 @@ def numbers(frames: torch.Tensor) -> list[int]:
 
 
 def encode(
-    path: Path, frames: np.ndarray, times: list[float], *, codec: str = "libx264", rotation: int = 0, rate: int = 30
+    path: Path,
+    frames: np.ndarray,
+    times: list[float],
+    *,
+    codec: str = "libx264",
+    rotation: int = 0,
+    rate: int = 30,
 ) -> Path:
     """Write frames at the given times, seconds."""
     with av.open(str(path), "w") as container:

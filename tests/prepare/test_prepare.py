@@ -41,7 +41,7 @@ class Bright:
     provenance = MADE_UP
 
     def __call__(self, frames: torch.Tensor) -> FaceTrack:
-        mask = frames.float().flatten(1).mean(1) > 100
+        mask = frames.float().flatten(1).mean(1) > 50
         embeds = torch.nn.functional.normalize(torch.ones(len(frames), 512), dim=1) * mask[:, None]
         box = torch.tensor([20.0, 8.0, 28.0, 16.0])
         boxes = torch.where(mask[:, None], box, torch.nan)
@@ -49,13 +49,20 @@ class Bright:
         return FaceTrack(embeds=embeds, mask=mask, boxes=boxes, points=points, scores=0.9 * mask)
 
 
-def unwanted(*_: object) -> None:
-    """Fail when a teacher is asked although nothing is left to do."""
-    raise AssertionError("asked again")
+class Idle:
+    """A teacher that must not be asked, since nothing is left to do."""
+
+    kind = "metric"
+    provenance = MADE_UP
+
+    def __call__(self, *_: object) -> None:
+        raise AssertionError("asked again")
 
 
-TEACHERS = Teachers(depth=Slope(), face=Bright(), people=PersonFilter(detector=people_by_face(Bright()), looks=3))
-IDLE = Teachers(depth=unwanted, face=unwanted, people=unwanted)
+TEACHERS = Teachers(
+    depth=Slope(), face=Bright(), people=PersonFilter(detector=people_by_face(Bright()), looks=3)
+)
+IDLE = Teachers(depth=Idle(), face=Idle(), people=PersonFilter(detector=Idle()))
 
 
 @dataclass
@@ -160,7 +167,9 @@ def test_other_settings_never_share_a_store(room: Room, store: FeatureStore) -> 
         prepare(override(gray, fixed), room.rows, room.cache, teachers=IDLE)
 
 
-def test_depth_teacher_sees_the_picture_without_its_padding(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_depth_teacher_sees_the_picture_without_its_padding(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
     painted: list[torch.Tensor] = []
 
     def note(values: torch.Tensor, colormap: str) -> torch.Tensor:
@@ -172,7 +181,7 @@ def test_depth_teacher_sees_the_picture_without_its_padding(room: Room, monkeypa
     assert store.read("tall")["content"].tolist() == [0, 16, 32, 16]
     values, _ = decolorize(painted[0], room.cfg.depth.colormap)
     assert values[..., 16:32].amax() > 0.99 and values[..., 31].abs().max() < 0.01
-    assert values[..., :16].max() == 0 and values[..., 32:].max() == 0
+    assert values[..., :16].max() < 0.01 and values[..., 32:].max() < 0.01
 
 
 def test_face_box_grows_to_a_person() -> None:

@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from tests.teachers.packs import write_pack
 
 from semrepa.teachers.face import InsightFaceTeacher
+from tests.teachers.packs import write_pack
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ class RedSquares(nn.Module):
         scores = [torch.cat([cell, 0 * cell], dim=1)]
         scores += [0 * functional.avg_pool2d(scores[0], 2**k) for k in (1, 2)]
         reach = SIDE / MARK / 2
-        # The template's face, moved from the 112-crop to the toy face, relative to the cell's corner, in cells.
+        # The template's face, moved from the 112-crop to the toy face, in cells from the cell's corner.
         points = torch.tensor((TEMPLATE / 112 - 0.5) * SIDE / MARK + 0.5).flatten()
         boxes = torch.tensor([reach - 0.5, reach - 0.5, reach + 0.5, reach + 0.5])
         flat = [score.permute(0, 2, 3, 1).reshape(-1, 1) for score in scores]
@@ -49,7 +49,12 @@ def export(module: nn.Module, example: Tensor, path: Path, axes: dict[int, str])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), (example,), path, dynamo=False, opset_version=17, input_names=["image"],
+            module.eval(),
+            (example,),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["image"],
             dynamic_axes={"image": axes},
         )
     model = onnx.load(path)
@@ -62,17 +67,24 @@ def write_pack(folder: Path, *, width: int = 512, free_batch: bool = True) -> Pa
     """Write a toy pack."""
     folder.mkdir(parents=True, exist_ok=True)
     export(RedSquares(), torch.zeros(1, 3, 64, 96), folder / "detector.onnx", {2: "height", 3: "width"})
-    export(ColourMemory(width), torch.zeros(1, 3, 112, 112), folder / "recogniser.onnx", {0: "batch"} if free_batch else {})
+    export(
+        ColourMemory(width),
+        torch.zeros(1, 3, 112, 112),
+        folder / "recogniser.onnx",
+        {0: "batch"} if free_batch else {},
+    )
     return folder
 
 
 def toy_frame(*faces: tuple[int, int, tuple[int, int, int]]) -> Tensor:
-    """A (3, 64, 96) grey frame with toy faces at (row, column) of their middle, multiples of 4, of one colour each."""
+    """A grey (3, 64, 96) frame with toy faces: row and column of the middle (multiples of 4), colour."""
     frame = torch.full((3, 64, 96), 128, dtype=torch.uint8)
     for row, column, colour in faces:
         half = SIDE // 2
         frame[:, max(row - half, 0) : row + half, max(column - half, 0) : column + half] = torch.tensor(
             colour, dtype=torch.uint8
         )[:, None, None]
-        frame[:, row : row + MARK, column : column + MARK] = torch.tensor([255, 0, 0], dtype=torch.uint8)[:, None, None]
+        frame[:, row : row + MARK, column : column + MARK] = torch.tensor([255, 0, 0], dtype=torch.uint8)[
+            :, None, None
+        ]
     return frame

@@ -50,7 +50,9 @@ def test_padding_of_vertical_clips_is_far(tmp_path: Path) -> None:
     inside = torch.zeros(32, 48, dtype=torch.bool)
     inside[top : top + height, left : left + width] = True
     assert (depth[:, ~inside] == depth.max()).all()
-    wanted = render_clip(sample_spec(SEED, vertical=True), size=(height, width), num_frames=2, depth_only=True).depth
+    wanted = render_clip(
+        sample_spec(SEED, vertical=True), size=(height, width), num_frames=2, depth_only=True
+    ).depth
     np.testing.assert_allclose(depth[:, inside].reshape(wanted.shape), wanted, rtol=1e-6)
 
 

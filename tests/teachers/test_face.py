@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.teachers.packs import MARK, SIDE, toy_frame, write_pack
 
 from semrepa.teachers.align import TEMPLATE
-from semrepa.teachers.face import InsightFaceTeacher, canvas_size
+from semrepa.teachers.face import InsightFaceTeacher, canvas_size, check_frames
+from tests.teachers.packs import MARK, SIDE, toy_frame, write_pack
 
 GREEN, BLUE = (30, 200, 60), (20, 60, 220)
 
@@ -26,7 +26,9 @@ def test_one_face_is_found_placed_and_embedded(teacher: InsightFaceTeacher) -> N
     torch.testing.assert_close(track.embeds.norm(dim=1), torch.ones(2))
     assert track.embeds[0] @ track.embeds[1] > 0.99
     middle = torch.tensor([48 + MARK / 2, 32 + MARK / 2])
-    torch.testing.assert_close(track.boxes[0], torch.cat([middle - SIDE / 2, middle + SIDE / 2]), atol=0.5, rtol=0)
+    torch.testing.assert_close(
+        track.boxes[0], torch.cat([middle - SIDE / 2, middle + SIDE / 2]), atol=0.5, rtol=0
+    )
     expected = torch.from_numpy((TEMPLATE / 112 - 0.5) * SIDE) + middle
     torch.testing.assert_close(track.points[0], expected, atol=0.5, rtol=0)
     torch.testing.assert_close(track.boxes[1] - track.boxes[0], torch.full((4,), 4.0), atol=0.1, rtol=0)
@@ -98,9 +100,14 @@ def test_provenance_names_files_and_kind(teacher: InsightFaceTeacher, pack: Path
         (torch.zeros(0, 3, 64, 96, dtype=torch.uint8), ValueError, r"expected \(n, 3, H, W\)"),
     ],
 )
-def test_wrong_frames_are_refused(teacher: InsightFaceTeacher, frames: object, error: type, message: str) -> None:
+def test_wrong_frames_are_refused(frames: object, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        teacher.find.__wrapped__(teacher, frames) if hasattr(teacher.find, "__wrapped__") else teacher.find(frames)
+        check_frames(frames)
+
+
+def test_the_teacher_checks_its_frames(teacher: InsightFaceTeacher) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        teacher.find(torch.zeros(2, 3, 64, 96))
 
 
 @pytest.mark.parametrize(
@@ -144,8 +151,18 @@ def test_a_file_that_is_no_model_is_refused(pack: Path, tmp_path: Path) -> None:
         InsightFaceTeacher(tmp_path)
 
 
-def test_small_frames_are_enlarged_at_most_twice() -> None:
-    assert canvas_size(480, 720, (640, 640)) == (640, 640)
-    assert canvas_size(128, 192, (640, 640)) == (384, 256)
-    assert canvas_size(128, 192, (384, 256)) == (384, 256)
-    assert canvas_size(100, 100, (640, 640)) == (224, 224)
+@pytest.mark.parametrize(
+    ("height", "width", "asked", "canvas"),
+    [
+        (480, 720, (640, 640), (640, 448)),
+        (720, 480, (640, 640), (448, 640)),
+        (640, 640, (640, 640), (640, 640)),
+        (128, 192, (640, 640), (576, 384)),
+        (128, 192, (384, 256), (384, 256)),
+        (192, 128, (384, 256), (192, 256)),
+    ],
+)
+def test_canvas_fits_the_frame_and_small_frames_are_enlarged_at_most_three_times(
+    height: int, width: int, asked: tuple[int, int], canvas: tuple[int, int]
+) -> None:
+    assert canvas_size(height, width, asked) == canvas

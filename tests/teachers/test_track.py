@@ -18,7 +18,11 @@ def test_overlap_of_boxes() -> None:
 
 
 def test_starts_with_the_largest_face_of_the_first_frame_that_shows_one() -> None:
-    assert follow([faces(), faces((0, 5, BOB), (50, 20, ANN)), faces((50, 20, ANN), (0, 30, BOB))]) == [None, 1, 0]
+    assert follow([faces(), faces((0, 5, BOB), (50, 20, ANN)), faces((50, 20, ANN), (0, 30, BOB))]) == [
+        None,
+        1,
+        0,
+    ]
 
 
 def test_follows_by_place_when_the_look_changes() -> None:

@@ -23,8 +23,8 @@ def store(tmp_path_factory) -> FeatureStore:
 
 @pytest.fixture(scope="session")
 def cfg(small_config: Config, tiny_folder) -> Config:
-    short = {"steps": 6, "eval_every": 4, "checkpoint_every": 100, "lr": 1e-3, "resume": True}
-    stages = {name: short for name in ("finetune", "pretrain_structure", "pretrain_identity")}
+    short = {"steps": 5, "eval_every": 4, "checkpoint_every": 100, "lr": 1e-3, "resume": True}
+    stages = dict.fromkeys(("finetune", "pretrain_structure", "pretrain_identity"), short)
     return override(small_config, {"model.weights": str(tiny_folder), **stages})
 
 

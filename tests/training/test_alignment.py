@@ -67,7 +67,8 @@ def test_weight_zero_gives_the_plain_gradient(prediction, batch, aligners, table
     total, parts = combine(losses, prediction.timesteps, table, zero)
     (got,) = torch.autograd.grad(total, prediction.v_pred)
     assert torch.equal(got, expected)
-    assert set(losses) == {"diff"} and set(parts) == {"loss_diff"}
+    assert set(losses) == {"diff"}
+    assert set(parts) == {"loss_diff"}
 
 
 def test_perfect_prediction_has_no_identity_loss_with_the_true_depth(prediction, batch, aligners):
@@ -88,7 +89,8 @@ def test_self_target_of_a_perfect_prediction_is_zero(prediction, batch, aligners
 def test_faceless_clip_adds_nothing_but_keeps_the_graph(prediction, batch, aligners):
     losses = finetune_losses(prediction, batch, aligners, loss=LossConfig(), structure=CLEAN)
     (gradient,) = torch.autograd.grad(losses["id"][2], prediction.v_pred, retain_graph=True)
-    assert losses["id"][2] == 0 and losses["id"][:2].min() > 0
+    assert losses["id"][2] == 0
+    assert losses["id"][:2].min() > 0
     assert gradient.abs().max() == 0
 
 
@@ -124,10 +126,10 @@ def test_terms_add_up_and_balance_measures_them(prediction, batch, aligners, tab
 
 
 def test_missing_aligner_is_named(prediction, batch, aligners):
-    with pytest.raises(ValueError, match="no identity aligner.*loss.weight_id"):
+    with pytest.raises(ValueError, match=r"no identity aligner.*loss.weight_id"):
         finetune_losses(prediction, batch, Aligners(), loss=LossConfig(), structure=CLEAN)
     only_id = LossConfig(weight_struct=0)
-    with pytest.raises(ValueError, match="no structure aligner.*identity.use_depth"):
+    with pytest.raises(ValueError, match=r"no structure aligner.*identity.use_depth"):
         finetune_losses(
             prediction, batch, Aligners(identity=aligners.identity), loss=only_id, structure=CLEAN
         )

@@ -1,0 +1,188 @@
+"""Fine-tuning a tiny transformer with frozen aligners, end to end."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from training.clips import HELDOUT, TRAIN
+
+from semrepa.config import Config, override
+from semrepa.diffusion import alphas_cumprod
+from semrepa.training.alignment import Aligners
+from semrepa.training.combined import CombinedObjective, Frozen
+from semrepa.training.finetune import finetune
+from semrepa.training.log import read_metrics
+from semrepa.training.loop import step_generator
+from semrepa.training.sources import load_aligners
+
+IDS = {"train_ids": TRAIN, "heldout_ids": HELDOUT}
+
+
+@pytest.fixture
+def run(cfg, store, parts, aligners, tmp_path):
+    """A function that starts a fine-tuning with some changes to the config."""
+
+    def start(name="run", changes=None, **options):
+        inputs = {**IDS, "parts": parts, "aligners": aligners, **options}
+        return finetune(override(cfg, changes or {}), store, tmp_path / name, **inputs)
+
+    return start
+
+
+@pytest.fixture
+def objective(cfg, parts, aligners):
+    frozen = Frozen(
+        vae=parts.vae,
+        aligners=aligners,
+        alphas_cumprod=alphas_cumprod(parts.noise_scheduler, torch.device("cpu")),
+        empty_prompt=torch.zeros(1, 8, 16),
+    )
+    return CombinedObjective(parts.transformer.requires_grad_(True), frozen, cfg)
+
+
+def state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(a, b):
+    return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_only_the_transformer_moves(run, parts, aligners, tmp_path):
+    frozen = (aligners.structure, aligners.identity, parts.vae, parts.text_encoder, parts.transformer)
+    before = [state(module) for module in frozen]
+    logs = list(run(heldout_ids=()))
+    assert len(logs) == 5
+    assert all(same(old, state(module)) for old, module in zip(before, frozen, strict=True))
+    assert all(p.grad is None for module in frozen[:4] for p in module.parameters())
+    moved = type(parts.transformer).from_pretrained(tmp_path / "run" / "transformer")
+    assert not same(state(moved), before[4])
+
+
+def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
+    log = next(run(changes={"loss.gate": "snr"}))
+    kinds = {f"{kind}_{name}" for kind in ("loss", "gated", "weighted") for name in ("struct", "id")}
+    assert set(log.parts) == {"loss_diff", *kinds}
+    weighted = log.parts["loss_diff"] + log.parts["weighted_struct"] + log.parts["weighted_id"]
+    assert log.loss == pytest.approx(weighted, rel=1e-5)
+    start = read_metrics(tmp_path / "run")[0]
+    assert {"loss_diff", "loss_struct", "loss_id", "loss_diff@100", "loss_id@900"} <= set(start["eval"])
+    assert start["floors"] == {"loss_id": {"zero output": 0.035}}
+
+
+def test_first_step_of_weight_zero_is_the_plain_step(objective, batch, cfg):
+    def gradients(weights, aligners):
+        objective.frozen = dataclasses.replace(objective.frozen, aligners=aligners)
+        objective.cfg = override(cfg, {"loss": {"weight_struct": weights, "weight_id": weights}})
+        objective.zero_grad()
+        loss, _ = objective(batch, step_generator(0, 1))
+        loss.backward()
+        return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+
+    full = objective.frozen.aligners
+    plain, zero, aligned = gradients(0, Aligners()), gradients(0, full), gradients(1, full)
+    assert plain
+    assert same(plain, zero)
+    assert not same(plain, aligned)
+
+
+@pytest.mark.parametrize("structure", ["clean", "noisy"])
+def test_alignment_alone_reaches_the_transformer(objective, batch, cfg, structure):
+    objective.cfg = override(cfg, {"structure.input": structure})
+    prediction = objective.predict(batch, step_generator(0, 1))
+    losses = objective.losses(prediction, batch)
+    for name in ("struct", "id"):
+        objective.zero_grad()
+        losses[name].sum().backward(retain_graph=True)
+        assert objective.transformer.proj_out.weight.grad.abs().sum() > 0, name
+
+
+def test_conditions_are_dropped_and_noised_from_the_generator_alone(objective, batch, cfg, monkeypatch):
+    seen = []
+
+    def remember(transformer, noisy, image_latents, prompt_embeds, timesteps):
+        seen.append((image_latents, prompt_embeds, timesteps, noisy))
+        return noisy
+
+    monkeypatch.setattr("semrepa.training.combined.predict_v", remember)
+    objective.cfg = override(cfg, {"image.caption_dropout": 1.0, "image.dropout": 1.0})
+    objective.predict(batch, step_generator(0, 1))
+    assert seen[0][0].abs().max() == 0
+    assert torch.equal(seen[0][1], objective.frozen.empty_prompt.expand_as(batch.prompt_embeds))
+    objective.cfg = override(cfg, {"image.caption_dropout": 0.0, "image.dropout": 0.0})
+    for step in (1, 1, 2):
+        torch.randn(1)
+        objective.predict(batch, step_generator(0, step))
+    once, again, later = seen[1:]
+    assert torch.equal(once[1], batch.prompt_embeds)
+    assert all(map(torch.equal, once, again))
+    assert not torch.equal(once[0][:, 0], later[0][:, 0])
+    assert once[0][:, 1:].abs().max() == 0 < once[0][:, 0].abs().min(dim=-1).values.max()
+
+
+def test_learning_rate_zero_changes_nothing(run, parts, tmp_path):
+    list(run(changes={"finetune.lr": 0.0, "finetune.steps": 1}))
+    saved = type(parts.transformer).from_pretrained(tmp_path / "run" / "transformer")
+    assert same(state(parts.transformer), state(saved))
+    lines = read_metrics(tmp_path / "run")
+    assert lines[0]["eval"] == lines[-1]["eval"]
+
+
+def test_resume_at_any_step_is_bit_exact(run, tmp_path):
+    whole = [(log.loss, log.grad_norm) for log in run("whole", heldout_ids=())]
+    stopped_at = int(torch.randint(1, 5, ()))
+    stream = run("parts", heldout_ids=())
+    begun = [(log.loss, log.grad_norm) for log in itertools.islice(stream, stopped_at)]
+    stream.close()
+    assert (tmp_path / "parts" / "transformer").is_dir()
+    assert begun + [(log.loss, log.grad_norm) for log in run("parts", heldout_ids=())] == whole
+    files = [
+        tmp_path / name / "transformer" / "diffusion_pytorch_model.safetensors" for name in ("whole", "parts")
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_other_aligners_are_refused_on_resume(run, aligners, tmp_path):
+    stream = run()
+    next(stream)
+    stream.close()
+    with torch.no_grad():
+        aligners.structure.transformer.proj_out.bias.add_(1)
+    with pytest.raises(ValueError, match=r"start\.structure: checkpoint"):
+        next(run(changes={"loss.weight_id": 7.0}))
+    assert Config.load(tmp_path / "run" / "config.json").loss.weight_id == 1.0
+
+
+def test_batch_without_faces_trains(run):
+    logs = list(run(train_ids=("faceless",), heldout_ids=("faceless",), changes={"finetune.steps": 1}))
+    assert all(log.parts["loss_id"] == 0 for log in logs)
+    assert "loss_id" not in logs[-1].eval
+    assert logs[-1].eval["loss_struct"] > 0
+
+
+def test_balance_is_measured_where_asked_and_changes_nothing(run):
+    short = {"changes": {"finetune.steps": 3}, "heldout_ids": ()}
+    without = [log.loss for log in run("without", **short)]
+    logs = list(run("with", balance_every=2, **short))
+    assert [log.loss for log in logs] == without
+    assert ["grad_struct" in log.parts for log in logs] == [True, False, True]
+    assert {"grad_diff", "grad_id", "cos_diff_struct", "cos_diff_id", "cos_struct_id"} <= set(logs[0].parts)
+
+
+def test_aligners_for_something_else_are_refused(run, aligners):
+    with pytest.raises(
+        ValueError, match=r"structure\.input: got 'noisy' with an aligner trained with 'clean'"
+    ):
+        run(changes={"structure.input": "noisy"})
+    with pytest.raises(ValueError, match=r"identity\.use_depth: got False"):
+        run(changes={"identity.use_depth": False})
+    with pytest.raises(ValueError, match=r"depth\.colormap: got 'gray'"):
+        run(changes={"depth.colormap": "gray"})
+    with pytest.raises(ValueError, match="no structure aligner"):
+        run(aligners=Aligners(identity=aligners.identity))
+
+
+def test_aligner_folder_without_weights_is_named(cfg, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"structure\.weights: got .*nowhere"):
+        load_aligners(override(cfg, {"structure.weights": str(tmp_path / "nowhere")}))

@@ -1,0 +1,123 @@
+"""The live plot: what it shows while a run goes on, at its end, and when it is stopped."""
+
+import base64
+import json
+import logging
+
+import pytest
+
+from semrepa.ui import live as module
+from semrepa.ui.live import duration, live
+from semrepa.ui.show import PLOTLY
+
+
+class Handle:
+    """Stands in for a notebook's display: keeps every bundle that was shown in its place."""
+
+    def __init__(self):
+        self.shown: list[dict] = []
+
+    def display(self, content, *, raw, metadata, display_id):
+        assert raw and display_id
+        self.shown.append(content)
+        return self
+
+    def update(self, content, *, raw, metadata):
+        assert raw
+        self.shown.append(content)
+
+
+@pytest.fixture
+def notebook(monkeypatch) -> Handle:
+    """A notebook that someone looks at, redrawn at every step."""
+    handle = Handle()
+    monkeypatch.setattr("IPython.display.display", handle.display)
+    monkeypatch.setattr(module, "in_kernel", lambda: True)
+    monkeypatch.setattr(module, "is_headless", lambda: False)
+    monkeypatch.setattr(module._Plot, "every", 0.0)
+    monkeypatch.setattr(module._Clock, "drawn", lambda clock: None)
+    return handle
+
+
+def steps(count: int):
+    for step in range(1, count + 1):
+        yield step_log(step)
+
+
+class StepLog(dict):
+    @property
+    def step(self) -> int:
+        return self["step"]
+
+
+def step_log(step: int) -> StepLog:
+    return StepLog(step=step, loss=1 / step, parts={"loss_id": 1 / step})
+
+
+def test_pictures_while_running_and_an_interactive_bundle_at_the_end(notebook):
+    logs = live(steps(3), floors={"loss_id": 0.035}, title="Identity", total=3)
+    assert [log.step for log in logs] == [1, 2, 3]
+    assert len(notebook.shown) == 4
+    assert all(PLOTLY not in content for content in notebook.shown[:-1])
+    assert {PLOTLY, "image/png", "text/plain"} == set(notebook.shown[-1])
+    for content in notebook.shown:
+        assert base64.b64decode(content["image/png"]).startswith(b"\x89PNG")
+    assert "identity loss" in notebook.shown[-1]["text/plain"]
+    assert len(json.dumps(notebook.shown[-1])) < 400_000
+
+
+def test_the_run_folder_is_the_source_where_there_is_one(notebook, tmp_path):
+    lines = [
+        {"step": 0, "floors": {"loss_id": {"zero output": 0.035}}},
+        {"step": 1, "parts": {"loss_id": 0.5}},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    live([step_log(2)], tmp_path)
+    figure = notebook.shown[-1][PLOTLY]
+    assert figure["data"][0]["y"] == [0.5]
+    assert "zero output" in json.dumps(figure["layout"])
+
+
+def test_stopping_is_gentle_for_a_person_and_real_for_a_headless_run(notebook, monkeypatch):
+    closed = []
+
+    def interrupted():
+        try:
+            yield step_log(1)
+            raise KeyboardInterrupt
+        finally:
+            closed.append(True)
+
+    assert [log.step for log in live(interrupted())] == [1]
+    assert "stopped by hand at step 1" in notebook.shown[-1]["text/plain"]
+    monkeypatch.setattr(module, "is_headless", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        live(interrupted())
+    assert closed == [True, True]
+
+
+def test_errors_of_the_run_come_through(notebook):
+    def failing():
+        yield step_log(1)
+        raise RuntimeError("loss is not finite")
+
+    with pytest.raises(RuntimeError, match="not finite"):
+        live(failing())
+
+
+def test_outside_a_notebook_there_are_two_quiet_lines(caplog):
+    with caplog.at_level(logging.INFO, logger="semrepa"):
+        logs = live(steps(5), title="Identity")
+    assert len(logs) == 5
+    assert len(caplog.messages) == 2
+    assert "done: step 5" in caplog.messages[-1]
+
+
+def test_an_empty_stream_shows_nothing(notebook):
+    assert live([]) == []
+    assert notebook.shown == []
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_durations_read_like_speech(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,50 @@
+"""Bundles, tables and the headless switch."""
+
+import base64
+import logging
+
+import pytest
+
+from semrepa.ui import show as module
+from semrepa.ui.show import PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
+from semrepa.ui.style import SCREEN_DPI, new_figure
+
+
+def test_a_bundle_always_holds_a_picture_and_text():
+    figure, _ = new_figure(2, 1)
+    content = bundle(figure, text="two inches", plotly={"data": [], "layout": {}})
+    assert base64.b64decode(content["image/png"]).startswith(b"\x89PNG")
+    assert content["text/plain"] == "two inches"
+    assert content[PLOTLY] == {"data": [], "layout": {}}
+    assert set(bundle(figure)) == {"image/png", "text/plain"}
+    assert png_size(figure) == {"image/png": {"width": 2 * SCREEN_DPI, "height": SCREEN_DPI}}
+
+
+def test_without_a_kernel_show_only_logs(caplog):
+    assert not in_kernel()
+    assert is_headless()
+    with caplog.at_level(logging.INFO, logger="semrepa"):
+        show(new_figure(2, 1)[0], text="the depth figure")
+    assert "the depth figure" in caplog.text
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False), ("", False)])
+def test_a_runner_can_say_that_nobody_watches(monkeypatch, value, expected):
+    monkeypatch.setattr(module, "in_kernel", lambda: True)
+    monkeypatch.setenv("SEMREPA_HEADLESS", value)
+    assert is_headless() is expected
+
+
+def test_a_table_is_html_and_text():
+    rows = [{"arm": "base", "ID": 0.42123, "ok": True}, {"arm": "<b>", "ID": None, "clips": 7}]
+    shown = table(rows, caption="Scores")._repr_mimebundle_()
+    assert shown["text/plain"].splitlines() == [
+        "Scores",
+        "arm       ID  ok   clips",
+        "----  ------  ---  -----",
+        "base  0.4212  yes",
+        "<b>                    7",
+    ]
+    assert "&lt;b&gt;" in shown["text/html"]
+    assert "<b>" not in shown["text/html"]
+    assert "text-align:right" in shown["text/html"]
