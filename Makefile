@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 # Idle threads that spin cost other processes half the machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM ?= false
+# glibc hands large tensors back to the system after each use; taking them again costs up to half of the time.
+export MALLOC_MMAP_THRESHOLD_ ?= 1000000000
+export MALLOC_TRIM_THRESHOLD_ ?= 2000000000
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo lab notebooks test check weights samples clean help

@@ -33,8 +33,6 @@ from traitlets.config import Config as Traits
 from semrepa.config import override, preset
 from semrepa.ui.pages import Entry, index_page, key_metrics, notebook_page, opening, pictures
 
-logger = logging.getLogger(__name__)
-
 NOTEBOOKS = Path("notebooks")
 GRACE = 120
 """Seconds that an interrupted notebook has to save its work."""

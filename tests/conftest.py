@@ -5,7 +5,6 @@ import os
 os.environ.update(  # before any library reads them
     HF_HUB_OFFLINE="1",
     TRANSFORMERS_OFFLINE="1",
-    OMP_NUM_THREADS="1",
     OMP_WAIT_POLICY="PASSIVE",
 )
 
@@ -48,6 +47,7 @@ def _no_network():
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
+    """Sums in one order; the kernels of notebooks keep all cores."""
     torch.set_num_threads(1)
 
 

@@ -32,9 +32,9 @@ def mini() -> Config:
         data=DataConfig(extra_train=40, extra_heldout=12),
         model=ModelConfig(),
         depth=DepthConfig(teacher="exact"),
-        face=FaceConfig(detector_size=(384, 256), min_size=10.0),
+        face=FaceConfig(detector_size=(576, 384), min_size=8.0),
         structure=StructureConfig(num_layers=4, num_heads=4, head_dim=32),
-        identity=IdentityConfig(width=32, num_blocks=1),
+        identity=IdentityConfig(width=32, num_blocks=1, weight_cosine=0.1, noise=0.5, shift=3),
         image=ImageConfig(),
         loss=LossConfig(),
         pretrain_structure=TrainConfig(
@@ -48,13 +48,13 @@ def mini() -> Config:
             resume=False,
         ),
         pretrain_identity=TrainConfig(
-            steps=60,
+            steps=240,
             batch_size=8,
             lr=1e-3,
             warmup=5,
             schedule="cosine",
-            checkpoint_every=20,
-            eval_every=20,
+            checkpoint_every=60,
+            eval_every=40,
             resume=False,
         ),
         finetune=TrainConfig(

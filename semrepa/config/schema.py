@@ -151,6 +151,12 @@ class IdentityConfig(Section):
     """Residual blocks. Ours."""
     use_depth: bool = True
     """Concatenate depth latents with the video latents, as in Eq. 6; False is the ablation of Table 3."""
+    weight_cosine: NotNegative = 0.0
+    """Weight of 1 - cosine beside Eq. 7 in pretraining; 0 is the paper. Ours, for short runs."""
+    noise: NotNegative = 0.0
+    """Most standard deviation of noise on the latents in pretraining. Ours, for few training clips."""
+    shift: CountOrZero = 0
+    """Most latent cells by which a clip is moved in pretraining. Ours, for few training clips."""
     weights: str | None = None
     """Folder of a trained aligner; None: the shipped one in mini, an error in full."""
 

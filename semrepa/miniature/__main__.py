@@ -18,6 +18,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import HELDOUT_SEED, TRAIN_SEED, ClipSet, load_clips, render_clips
 from semrepa.miniature.detector import build_detector
+from semrepa.miniature.face_quality import write_face_quality
 from semrepa.miniature.networks import (
     build_config,
     copy_half,
@@ -145,6 +146,7 @@ class Build:
 
     def quality(self) -> None:
         """Measures everything that is shipped on held-out people."""
+        write_face_quality(self.assets / "face", seed=self.seed)
         write_quality(
             self.assets, self._clips()[1], self._store(), self._ids()["heldout"], self._face_teacher()
         )

@@ -110,11 +110,11 @@ def copy_half(model: nn.Module) -> nn.Module:
     Returns:
         The copy; the model itself is not changed.
     """
-    twin = (
-        type(model)(model.config)
-        if isinstance(model, T5EncoderModel)
-        else type(model).from_config(model.config)
-    )
+    if isinstance(model, T5EncoderModel):
+        twin = T5EncoderModel(model.config)
+    else:
+        settings = {name: value for name, value in model.config.items() if name != "_name_or_path"}
+        twin = type(model).from_config(settings)
     twin.load_state_dict(model.state_dict())
     return twin.half()
 
@@ -135,8 +135,14 @@ def build_config(pipeline_folder: Path) -> Config:
             "model.weights": str(pipeline_folder),
             "finetune": {**common, "steps": 1800, "batch_size": 8, "lr": 1e-3, "eval_every": 450},
             "loss": {"weight_struct": 0.0, "weight_id": 0.0},
-            "pretrain_structure": {**common, "steps": 1000, "batch_size": 8, "lr": 1e-3},
-            "pretrain_identity": {**common, "steps": 2000, "batch_size": 8, "lr": 1e-3},
+            "pretrain_structure": {**common, "steps": 800, "batch_size": 8, "lr": 1e-3},
+            "pretrain_identity": {
+                **common,
+                "steps": 1800,
+                "batch_size": 16,
+                "lr": 1.5e-3,
+                "weight_decay": 0.2,
+            },
         },
     )
 

@@ -106,19 +106,14 @@ def pipeline(parts: CogVideoX) -> CogVideoXImageToVideoPipeline:
     Raises:
         ValueError: when a part was not loaded.
     """
-    missing = [part for part in PARTS if getattr(parts, part) is None]
+    loaded = {part: getattr(parts, part) for part in PARTS}
+    missing = [part for part, value in loaded.items() if value is None]
     if missing:
         raise ValueError(
             f"got a checkpoint without {', '.join(missing)}; expected all parts; "
             f"call load_cogvideox({parts.source!r}) without `parts`"
         )
-    return CogVideoXImageToVideoPipeline(
-        tokenizer=parts.tokenizer,
-        text_encoder=parts.text_encoder,
-        vae=parts.vae,
-        transformer=parts.transformer,
-        scheduler=parts.noise_scheduler,
-    )
+    return CogVideoXImageToVideoPipeline(scheduler=loaded.pop("noise_scheduler"), **loaded)
 
 
 @torch.no_grad()
@@ -183,7 +178,7 @@ def image_condition(
         raise ValueError(f"got noise_mean={noise_mean} and noise_std={noise_std}; expected both or neither")
     pixels = to_pixels(first_frames[:, None].to(vae.device))
     batch = len(pixels)
-    if noise_mean is not None:
+    if noise_mean is not None and noise_std is not None:
         strength = torch.exp(noise_mean + noise_std * _randn((batch, 1, 1, 1, 1), pixels, generator))
         pixels = pixels + strength * _randn(pixels.shape, pixels, generator)
     first = encode_image(vae, pixels, generator=generator)
@@ -238,11 +233,11 @@ def _load(part: Part, folder: Path, device: torch.device | str, dtype: torch.dty
     if part == "noise_scheduler":
         return CogVideoXDDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     if part == "text_encoder":
-        encoder = T5EncoderModel.from_pretrained(folder / part, dtype=dtype, use_safetensors=True)
-        return freeze(encoder.to(device))
-    kind = AutoencoderKLCogVideoX if part == "vae" else CogVideoXTransformer3DModel
-    model = kind.from_pretrained(folder, subfolder=part, torch_dtype=dtype, use_safetensors=True).to(device)
-    return freeze(model) if part == "vae" else model.eval()
+        model: Any = T5EncoderModel.from_pretrained(folder / part, dtype=dtype, use_safetensors=True)
+    else:
+        kind = AutoencoderKLCogVideoX if part == "vae" else CogVideoXTransformer3DModel
+        model = kind.from_pretrained(folder, subfolder=part, torch_dtype=dtype, use_safetensors=True)
+    return model.to(device).eval() if part == "transformer" else freeze(model.to(device))
 
 
 def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:

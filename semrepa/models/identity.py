@@ -119,8 +119,9 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         self.norm = nn.GroupNorm(GROUPS, widths[-1])
         self.pool = AttentionPool(widths[-1], num_maps, width * 2)
         self.exchange = nn.Conv1d(pooled, pooled, 3, padding=1, groups=pooled)
-        self.head = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, TEMPORAL_RATIO * embed_dim))
-        _start_gently(self.exchange, self.head[1], embed_dim)
+        linear = nn.Linear(pooled, TEMPORAL_RATIO * embed_dim)
+        self.head = nn.Sequential(nn.LayerNorm(pooled), linear)
+        _start_gently(self.exchange, linear, embed_dim)
 
     def set_normalization(self, latents: Latents, depth_latents: Latents | None = None) -> None:
         """Store mean and standard deviation of each input channel, so that both inputs weigh the same.
@@ -157,11 +158,11 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         return embeds[:, TEMPORAL_RATIO - 1 :].float()
 
     def _join(self, latents: Latents, depth_latents: Latents | None) -> JoinedLatents:
-        if (depth_latents is None) == self.config.use_depth:
+        if (depth_latents is None) == self.config["use_depth"]:
             got, expected = ("none", "some") if depth_latents is None else ("some", "none")
             raise ValueError(
                 f"got depth_latents: {got}; expected {expected}, "
-                f"since this identity aligner was built with use_depth={self.config.use_depth}"
+                f"since this identity aligner was built with use_depth={self.config['use_depth']}"
             )
         if depth_latents is None:
             return latents.float()
@@ -184,7 +185,7 @@ def _stages(inputs: int, widths: list[int], num_blocks: int) -> list[ResNetBlock
 
 def _start_gently(exchange: nn.Conv1d, linear: nn.Linear, embed_dim: int) -> None:
     """Start with latent frames on their own and embeddings of about unit length."""
-    nn.init.zeros_(exchange.weight)
-    nn.init.zeros_(exchange.bias)
+    for parameter in exchange.parameters():
+        nn.init.zeros_(parameter)
     nn.init.normal_(linear.weight, std=(embed_dim * linear.in_features) ** -0.5)
     nn.init.zeros_(linear.bias)

@@ -53,7 +53,7 @@ def encode(
     Raises:
         ValueError: when the size of the frames does not fit the VAE, or VAE tiling changes the size.
     """
-    return vae.config.scaling_factor * posterior_latents(vae, to_pixels(frames), generator)
+    return vae.config["scaling_factor"] * posterior_latents(vae, to_pixels(frames), generator)
 
 
 def encode_image(
@@ -71,8 +71,8 @@ def encode_image(
     Returns:
         Latents with f = 1 in float32, without gradients.
     """
-    factor = vae.config.scaling_factor
-    scale = 1 / factor if vae.config.invert_scale_latents else factor
+    factor = vae.config["scaling_factor"]
+    scale = 1 / factor if vae.config["invert_scale_latents"] else factor
     return scale * posterior_latents(vae, pixels, generator)
 
 
@@ -97,8 +97,9 @@ def decode(vae: AutoencoderKLCogVideoX, latents: Latents) -> Pixels:
             f"got {count} latent frames; expected an odd number for CogVideoX's decoder; "
             f"use videos of 8 k + 1 frames, such as {num_frames(count - 1)} or {num_frames(count + 1)}"
         )
+    unscaled = latents.to(vae.device, vae.dtype) / vae.config["scaling_factor"]
     with autocast(vae.device):
-        pixels = vae.decode(_flip(latents.to(vae.device, vae.dtype) / vae.config.scaling_factor)).sample
+        pixels = vae.decode(_flip(unscaled), return_dict=False)[0]
     return _flip(pixels).float()
 
 
@@ -120,12 +121,18 @@ def posterior_latents(
         ValueError: when the size of the frames does not fit the VAE, or VAE tiling changes the size.
     """
     batch, frames, _, height, width = pixels.shape
-    ratio = 2 ** (len(vae.config.block_out_channels) - 1)
+    ratio = 2 ** (len(vae.config["block_out_channels"]) - 1)
     if height % ratio or width % ratio:
         raise ValueError(f"got frames of {height}x{width} (height x width); expected multiples of {ratio}")
-    expected = (batch, num_latent_frames(frames), vae.config.latent_channels, height // ratio, width // ratio)
+    expected = (
+        batch,
+        num_latent_frames(frames),
+        vae.config["latent_channels"],
+        height // ratio,
+        width // ratio,
+    )
     with autocast(vae.device):
-        posterior = vae.encode(_flip(pixels.to(vae.device, vae.dtype))).latent_dist
+        posterior = vae.encode(_flip(pixels.to(vae.device, vae.dtype)), return_dict=False)[0]
     latents = _flip(posterior.mode() if generator is None else posterior.sample(generator)).float()
     if latents.shape != expected:
         raise ValueError(

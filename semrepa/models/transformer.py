@@ -33,14 +33,14 @@ def call_transformer(
     Raises:
         ValueError: when channels, text features or sizes do not fit the transformer.
     """
-    _check_inputs(transformer.config, latents, prompt_embeds)
+    config: Any = transformer.config
+    _check_inputs(config, latents, prompt_embeds)
     dtype = transformer.dtype
-    has_ofs = transformer.config.ofs_embed_dim is not None
     answer = transformer(
         hidden_states=latents.to(dtype),
         encoder_hidden_states=prompt_embeds.to(dtype),
         timestep=timesteps,
-        ofs=latents.new_full((1,), 2.0, dtype=dtype) if has_ofs else None,
+        ofs=latents.new_full((1,), 2.0, dtype=dtype) if config.ofs_embed_dim else None,
         image_rotary_emb=rotary(transformer, latents.shape[1], *latents.shape[3:]),
         return_dict=False,
     )[0]
@@ -61,7 +61,7 @@ def rotary(
     Returns:
         Cosines and sines, (tokens, head dim) each; None for a transformer without rotary positions.
     """
-    config = transformer.config
+    config: Any = transformer.config
     if not config.use_rotary_positional_embeddings:
         return None
     patch = config.patch_size
@@ -74,9 +74,10 @@ def rotary(
         tokens = -(-frames // config.patch_size_t)
         size = (base_height, base_width)
         kind = {"crops_coords": None, "temporal_size": tokens, "grid_type": "slice", "max_size": size}
-    return get_3d_rotary_pos_embed(
+    cosines, sines = get_3d_rotary_pos_embed(
         embed_dim=config.attention_head_dim, grid_size=grid, device=transformer.device, **kind
     )
+    return cosines, sines
 
 
 def _check_inputs(config: Any, latents: JoinedLatents, prompt_embeds: PromptEmbeds) -> None:

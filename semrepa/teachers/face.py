@@ -1,5 +1,6 @@
 """The face teacher: insightface's FaceAnalysis, per frame, then one person followed through the clip."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +12,10 @@ from insightface.app import FaceAnalysis
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.runtime import Provenance
+from semrepa.provenance import Provenance, sha256_of
 from semrepa.teachers import FaceTrack
 from semrepa.teachers.align import aligned_crop
-from semrepa.teachers.pack import EMBED_DIM, KIND_KEY, find_pack, sha256
+from semrepa.teachers.pack import EMBED_DIM, KIND_KEY, find_pack
 from semrepa.teachers.track import Faces, follow
 
 log = logging.getLogger(__name__)
@@ -201,10 +202,9 @@ def provenance(app: FaceAnalysis) -> Provenance:
     """
     files = [Path(app.models[task].model_file) for task in ("detection", "recognition")]
     said = app.models["recognition"].session.get_modelmeta().custom_metadata_map
+    digest = hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
     name = "insightface " + " + ".join(file.name for file in files)
-    return Provenance(
-        name=name, source=str(files[0].parent), kind=said.get(KIND_KEY, "real"), sha256=sha256(*files)
-    )
+    return Provenance(name=name, source=str(files[0].parent), kind=said.get(KIND_KEY, "real"), sha256=digest)
 
 
 def check_frames(frames: object) -> None:

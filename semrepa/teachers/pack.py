@@ -4,7 +4,6 @@ Everything is checked here before insightface sees the folder, so that it never 
 fails with an empty message.
 """
 
-import hashlib
 from pathlib import Path
 
 import onnx
@@ -80,18 +79,3 @@ def _task(file: Path) -> str | None:
 def _sides(value: onnx.ValueInfoProto) -> list[int]:
     """Sizes of a graph input or output, 0 where free."""
     return [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-
-
-def sha256(*files: Path) -> str:
-    """Hash of the contents of files, in order.
-
-    Args:
-        files: the files.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(Path(file).read_bytes())
-    return digest.hexdigest()

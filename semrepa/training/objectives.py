@@ -1,5 +1,6 @@
 """What the two aligners minimise in pretraining (Eq. 2 to 7, Sec. 4.2)."""
 
+import dataclasses
 from collections.abc import Iterable
 
 import torch
@@ -106,32 +107,43 @@ class StructureObjective(nn.Module):
 class IdentityObjective(nn.Module):
     """Loss of the identity aligner, with or without depth latents as its config says."""
 
-    def __init__(self, aligner: IdentityAligner) -> None:
+    def __init__(
+        self, aligner: IdentityAligner, *, weight_cosine: float = 0.0, noise: float = 0.0, shift: int = 0
+    ) -> None:
         """Put the parts together.
 
         Args:
             aligner: what is trained.
+            weight_cosine: weight of 1 - cosine beside the paper's mean absolute error, which alone first
+                pulls all answers to zero and then learns slowly.
+            noise: see `disturb`.
+            shift: see `disturb`.
         """
         super().__init__()
         self.aligner = aligner
+        self.weight_cosine = weight_cosine
+        self.noise = noise
+        self.shift = shift
 
     def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
         """Loss of a batch, averaged over the clips that show a face, and its detached parts.
 
         Args:
             batch: clips.
-            generator: not used, nothing is random.
+            generator: CPU source of disturbances.
 
         Returns:
-            Mean absolute error, and the same as `loss_id` with the `cosine` to the teacher's embeddings.
+            Mean absolute error plus the weighted 1 - cosine; and apart from each other `loss_id`, the mean
+            absolute error, and the `cosine` to the teacher's embeddings.
 
         Source: Eq. (6), (7), Sec. 4.2.2.
         """
-        del generator
-        pred = self.predict(batch)
+        pred = self.predict(disturb(batch, generator, noise=self.noise, shift=self.shift))
         faces = batch.face_mask.any(dim=1).sum().clamp(min=1)
-        loss = identity_loss(pred, batch.id_embeds, batch.face_mask).sum() / faces
-        return loss, {"loss_id": loss.detach(), "cosine": _cosine(pred.detach(), batch).sum() / faces}
+        error = identity_loss(pred, batch.id_embeds, batch.face_mask).sum() / faces
+        cosine = _cosine(pred, batch).sum() / faces
+        loss = error + self.weight_cosine * (1 - cosine) if self.weight_cosine else error
+        return loss, {"loss_id": error.detach(), "cosine": cosine.detach()}
 
     def predict(self, batch: Batch) -> Embeddings:
         """Predict the face embeddings of true latents (Eq. 6).
@@ -161,6 +173,29 @@ class IdentityObjective(nn.Module):
             losses["loss_id"].append(identity_loss(pred, batch.id_embeds, batch.face_mask)[seen])
             losses["cosine"].append(_cosine(pred, batch)[seen])
         return means(losses)
+
+
+def disturb(batch: Batch, generator: torch.Generator, *, noise: float, shift: int) -> Batch:
+    """Disturb latents and depth latents, so that an aligner cannot learn training clips by heart.
+
+    Args:
+        batch: clips.
+        generator: CPU source of randomness.
+        noise: most standard deviation of added noise; each clip draws its own, uniform from 0.
+        shift: most latent cells by which a clip is moved, down and to the right or back; what leaves on one
+            side enters on the other.
+
+    Returns:
+        The disturbed clips; without noise and shift the batch itself.
+    """
+    if not noise and not shift:
+        return batch
+    pair = torch.stack([batch.latents, batch.depth_latents], dim=1)
+    strength = noise * torch.rand(len(pair), 1, 1, 1, 1, 1, generator=generator)
+    pair = pair + (strength * torch.randn(pair.shape, generator=generator)).to(pair.device)
+    moves = torch.randint(-shift, shift + 1, (len(pair), 2), generator=generator).tolist()
+    moved = torch.stack([clip.roll(move, dims=(-2, -1)) for clip, move in zip(pair, moves, strict=True)])
+    return dataclasses.replace(batch, latents=moved[:, 0], depth_latents=moved[:, 1])
 
 
 def _cosine(pred: Embeddings, batch: Batch) -> PerSample:

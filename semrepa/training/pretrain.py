@@ -114,7 +114,10 @@ def pretrain_identity(
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
     trained = copy.deepcopy(aligner).float().requires_grad_(True)
-    objective = IdentityObjective(trained)
+    identity = cfg.identity
+    objective = IdentityObjective(
+        trained, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift
+    )
     task = Task(
         objective=objective,
         batches=stream,

@@ -6,13 +6,14 @@ notebook, and its static figure in a headless run, so that nothing in a report d
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
-from semrepa.ui.pictures import GAP, pick, to_images
+from semrepa.ui.pictures import GAP, pick, to_array, to_images
 from semrepa.ui.show import is_headless, show
 from semrepa.ui.style import (
     BLUE,
@@ -52,7 +53,7 @@ class Explorer:
         """The figure that a report shows."""
         return self.render(**self.state())
 
-    def widgets(self) -> "object":
+    def widgets(self) -> Any:
         """Build the interactive shell: one slider or menu per control above the picture.
 
         Returns:
@@ -168,7 +169,7 @@ def identity_over_frames(
     Returns:
         Explorer with the control `frame`.
     """
-    lines = {label: np.asarray(values, dtype=float) for label, values in similarity.items()}
+    lines = {label: to_array(values) for label, values in similarity.items()}
     faces = to_images(crops)
     video = to_images(frames) if frames is not None else None
     found = np.isfinite(next(iter(lines.values())))
@@ -176,7 +177,7 @@ def identity_over_frames(
     @styled
     def render(frame: int) -> Figure:
         columns = 1 if video is None else 2
-        ratios = {"height_ratios": [2.3, 1], "width_ratios": [2.5, 1][:columns]}
+        ratios: dict[str, Any] = {"height_ratios": [2.3, 1], "width_ratios": [2.5, 1][:columns]}
         figure, grid = new_figure(11, 4.6, 2, columns, **ratios)
         axes = grid[0, 0]
         _likeness(axes, lines, fps)
@@ -200,7 +201,7 @@ def _likeness(axes: Axes, lines: Mapping[str, np.ndarray], fps: float) -> None:
     ends = []
     for color, (label, values) in zip(CYCLE, lines.items(), strict=False):
         times, known = np.arange(len(values)) / fps, values[np.isfinite(values)]
-        ends += [(label, float(known[-1]), color)] if len(known) else []
+        ends.append((label, float(known[-1]), color) if len(known) else (f"{label}: no face", 0.0, color))
         axes.plot(times, values, "o-", color=color, markersize=3.5)
         for missing in np.flatnonzero(~np.isfinite(values)):
             axes.axvspan((missing - 0.5) / fps, (missing + 0.5) / fps, color=color, alpha=0.12, linewidth=0)
@@ -250,22 +251,24 @@ def noise_explorer(
     """
     times = [int(timestep) for timestep in timesteps]
     images = {label: to_images(frames) for label, frames in pictures.items()}
-    numbers = {label: np.asarray(values, dtype=float) for label, values in curves.items()}
+    numbers = {label: to_array(values) for label, values in curves.items()}
+    levels = floors or {}
 
     @styled
     def render(timestep: int) -> Figure:
         index = times.index(timestep)
         figure, _ = new_figure(11, 5.4, title=f"{title}: timestep {timestep}")
         figure.delaxes(figure.axes[0])
-        top, bottom = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+        halves: Any = figure.subfigures(2, 1, height_ratios=[1.15, 1])
+        top, bottom = halves
         for axes, (label, frames) in zip(_row(top, len(images)), images.items(), strict=True):
             bare(axes).imshow(frames[index])
             axes.set_title(label)
         for axes, (label, values) in zip(_row(bottom, len(numbers)), numbers.items(), strict=True):
             _noise_curve(axes, times, values, index)
             axes.set_title(f"{label}: {values[index]:.3g}")
-            if label in (floors or {}):
-                draw_floor(axes, "floor", floors[label])
+            if label in levels:
+                draw_floor(axes, "floor", levels[label])
         return figure
 
     return Explorer(render, {"timestep": times}, {"timestep": times[len(times) // 2]}, title)
@@ -284,7 +287,5 @@ def _noise_curve(axes: Axes, times: list[int], values: np.ndarray, index: int) -
 
 
 def _clip(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(
-        values.detach().cpu().float() if hasattr(values, "detach") else values, dtype=np.float32
-    )
+    array = to_array(values)
     return array[0] if array.ndim == 5 and len(array) == 1 else array

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def read_floors(run_dir: Path | str) -> Floors:
     return next((dict(record["floors"]) for record in read_metrics(run_dir) if "floors" in record), {})
 
 
-def to_history(records: Iterable[object]) -> History:
+def to_history(records: Iterable[Any]) -> History:
     """Turn step logs (dataclasses or mappings with a `step`) into one series per number.
 
     Args:
@@ -60,7 +61,7 @@ def to_history(records: Iterable[object]) -> History:
     """
     table: dict[str, dict[int, float]] = {}
     for record in records:
-        fields = dataclasses.asdict(record) if dataclasses.is_dataclass(record) else dict(record)
+        fields = dict(record) if isinstance(record, Mapping) else dataclasses.asdict(record)
         step = int(fields.pop("step"))
         fields.pop("floors", None)
         for name, value in _numbers(fields).items():

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -71,8 +71,9 @@ def live(
                 clock.drawn()
     except KeyboardInterrupt:
         stopped = True
-        if isinstance(stream, Iterator) and hasattr(stream, "close"):
-            stream.close()
+        close = getattr(stream, "close", None)
+        if close:
+            close()
     if logs:
         view.finish(_history(logs, run_dir), clock.closing(logs[-1].step, stopped))
     if stopped and is_headless():
@@ -102,7 +103,7 @@ class _Clock:
         self.drawing = self.last - self.check
 
     def note(self, step: int) -> str:
-        rate = (step - self.first_step) / max(time.monotonic() - self.start, 1e-9)
+        rate = (step - (self.first_step or 0)) / max(time.monotonic() - self.start, 1e-9)
         if not self.total:
             return f"step {step}" + (f" · {rate:.3g} steps/s" if rate else "")
         left = f" · {duration((self.total - step) / rate)} left" if rate else ""
@@ -125,7 +126,7 @@ class _Plot:
     def update(self, history: History, note: str, *, final: bool = False) -> None:
         from IPython.display import display
 
-        if self.floors is None and _is_logged(self.run_dir):
+        if self.floors is None and self.run_dir is not None and _is_logged(self.run_dir):
             self.floors = read_floors(self.run_dir)
         figure = losses(history, floors=self.floors, title=self.title, note=note)
         plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
@@ -169,9 +170,11 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def _is_logged(run_dir: Path | str | None) -> bool:
-    return run_dir is not None and (Path(run_dir) / METRICS).is_file()
+def _is_logged(run_dir: Path | str) -> bool:
+    return (Path(run_dir) / METRICS).is_file()
 
 
 def _history(logs: list[LogType], run_dir: Path | str | None) -> History:
-    return read_history(run_dir) if _is_logged(run_dir) else to_history(logs)
+    if run_dir is not None and _is_logged(run_dir):
+        return read_history(run_dir)
+    return to_history(logs)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,9 @@ from semrepa.ui.style import (
 )
 
 SMALL = {"textcoords": "offset points", "fontsize": 8.5}
+
+Floor = float | Mapping[str, float] | None
+"""The floors of one panel: one number, several with names, or none."""
 
 MAX_POINTS = 2000
 """Points drawn per curve; longer ones are thinned."""
@@ -56,7 +60,7 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
     return figure
 
 
-def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floor: object) -> None:
+def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floor: Floor) -> None:
     color = PART_COLORS.get(name, BLUE)
     steps, values = thin(series)
     finite = np.isfinite(values)
@@ -69,7 +73,7 @@ def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floo
         axes.plot(*evaluated, "o", color=INK, markersize=4.5, markerfacecolor="white", zorder=3)
         first = (evaluated[0][0], evaluated[1][0])
         axes.annotate("held out", first, (6, 4), **SMALL)
-    levels = {"floor": float(floor)} if isinstance(floor, int | float) else dict(floor or {})
+    levels = _levels(floor)
     _scale(axes, np.concatenate([values[finite], (evaluated or ((), ()))[1], list(levels.values())]))
     for label, level in levels.items():
         draw_floor(axes, label, level)
@@ -83,6 +87,13 @@ def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floo
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.margins(x=0.02)
+
+
+def _levels(floor: Floor) -> dict[str, float]:
+    """The floors of one panel by name."""
+    if isinstance(floor, Mapping):
+        return dict(floor)
+    return {} if floor is None else {"floor": floor}
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
@@ -177,24 +188,22 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
         rows=-(-len(names) // columns), cols=columns, subplot_titles=[label_name(n) for n in names]
     )
     for index, name in enumerate(names):
+        cell: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
         for trace in _traces(history, name):
-            figure.add_scatter(**trace, showlegend=False, row=index // columns + 1, col=index % columns + 1)
-        floor = (floors or {}).get(name)
-        for label, level in (
-            {"floor": floor} if isinstance(floor, int | float) else dict(floor or {})
-        ).items():
-            dashes = {"line_dash": "dash", "line_color": GREY, "annotation_text": label}
-            figure.add_hline(y=level, row=index // columns + 1, col=index % columns + 1, **dashes)
+            figure.add_scatter(**trace, showlegend=False, **cell)
+        for label, level in _levels((floors or {}).get(name)).items():
+            line: dict[str, Any] = {"line_dash": "dash", "line_color": GREY, "annotation_text": label}
+            figure.add_hline(y=level, **line, **cell)
     figure.update_layout(
         title=title, template="none", paper_bgcolor="white", plot_bgcolor="white", height=340
     )
-    return json.loads(figure.to_json())
+    return json.loads(figure.to_json() or "{}")
 
 
-def _traces(history: History, name: str) -> list[dict[str, object]]:
+def _traces(history: History, name: str) -> list[dict[str, Any]]:
     """The raw curve, the smoothed one and the evaluations of one panel."""
     steps, values = thin(history.get(name, (np.array([]), np.array([]))), 600)
-    line = {"x": _floats(steps), "mode": "lines", "line_color": PART_COLORS.get(name, BLUE)}
+    line: dict[str, Any] = {"x": _floats(steps), "mode": "lines", "line_color": PART_COLORS.get(name, BLUE)}
     traces = [
         {**line, "y": _floats(values), "name": f"{label_name(name)}, raw", "opacity": 0.3},
         {**line, "y": _floats(smooth(values)), "name": f"{label_name(name)}, smoothed"},

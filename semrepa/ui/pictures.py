@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -15,6 +16,14 @@ from semrepa.ui.style import PAPER, PICTURE_DPI, bare, new_figure, styled
 
 GAP = 6
 """White pixels between two pictures of a sheet."""
+
+
+def to_array(values: ArrayLike | torch.Tensor) -> np.ndarray:
+    """Bring an array, a list or a tensor on any device to numpy; half precision becomes float32."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    return np.asarray(values)
 
 
 def to_images(frames: ArrayLike) -> np.ndarray:
@@ -29,7 +38,7 @@ def to_images(frames: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: for any other shape.
     """
-    array = np.asarray(frames.detach().cpu() if hasattr(frames, "detach") else frames)
+    array = to_array(frames)
     array = array[0] if array.ndim == 5 and len(array) == 1 else array
     if array.ndim != 4 or array.shape[1] != 3:
         raise ValueError(
@@ -125,18 +134,23 @@ def depth_figure(
     images, metres = to_images(frames), _values(depth)
     shown = pick(len(images), columns)
     disparity = 1 / metres
-    scale = ScalarMappable(Normalize(disparity.min(), disparity.max()), colormap)
+    norm = Normalize(disparity.min(), disparity.max())
     aspect = images.shape[1] / images.shape[2]
     figure, grid = new_figure(
         11, 11 / len(shown) * aspect * 1.9 + 0.6, 2, len(shown), dpi=PICTURE_DPI, title=title
     )
     for column, index in enumerate(shown):
         bare(grid[0, column]).imshow(images[index])
-        bare(grid[1, column]).imshow(disparity[index], norm=scale.norm, cmap=colormap)
+        bare(grid[1, column]).imshow(disparity[index], norm=norm, cmap=colormap)
         grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=9.5)
     ticks = _metre_ticks(metres)
     bar = figure.colorbar(
-        scale, ax=grid, ticks=1 / ticks, aspect=28, pad=0.01, label="distance from the camera"
+        ScalarMappable(norm, colormap),
+        ax=grid,
+        ticks=1 / ticks,
+        aspect=28,
+        pad=0.01,
+        label="distance from the camera",
     )
     bar.ax.set_yticklabels([f"{tick:g} m" for tick in ticks])
     grid[0, 0].set_ylabel("video")
@@ -205,7 +219,7 @@ def aligner_figure(
 
 
 def _values(maps: ArrayLike) -> np.ndarray:
-    array = np.asarray(maps.detach().cpu() if hasattr(maps, "detach") else maps, dtype=np.float32)
+    array = to_array(maps).astype(np.float32)
     return array[0] if array.ndim == 4 and len(array) == 1 else array
 
 
@@ -250,8 +264,6 @@ def write_side_by_side(path: Path | str, clips: Mapping[str, ArrayLike], *, fps:
     Returns:
         The path of the file.
     """
-    import torch
-
     from semrepa.data.video import write_video
 
     write_video(Path(path), torch.from_numpy(side_by_side(clips)), fps=fps)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from semrepa.analysis import IdDistances, Verification
 from semrepa.metrics.report import ClipScores, Interval, means, paired_differences
+from semrepa.ui.pictures import to_array
 from semrepa.ui.style import (
     BLUE,
     CYCLE,
@@ -65,7 +66,7 @@ def distance_histograms(
 def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str) -> None:
     """Bars of shares, with the mean marked and labelled on its free side."""
     mean = values.mean()
-    axes.hist(values, bins=bins, weights=np.full(len(values), 1 / len(values)), color=color, alpha=0.75)
+    axes.hist(values, bins=list(bins), weights=np.full(len(values), 1 / len(values)), color=color, alpha=0.75)
     axes.axvline(mean, color=color, linewidth=1.5, linestyle=DASHES)
     side, align = (-4, "right") if mean > bins.mean() else (4, "left")
     place = {"xycoords": ("data", "axes fraction"), "va": "top", "ha": align}
@@ -126,7 +127,7 @@ def embedding_map(
     Returns:
         The figure; names stand at the middle of each person's points.
     """
-    places, names = np.asarray(points, dtype=float), np.array([str(person) for person in people])
+    places, names = to_array(points), np.array([str(person) for person in people])
     figure, grid = new_figure(7.5, 5.6, title=title)
     axes = grid[0, 0]
     for index, name in enumerate(dict.fromkeys(names)):
@@ -156,7 +157,7 @@ def distance_matrix(
     Returns:
         The figure.
     """
-    values = np.asarray(table, dtype=float)
+    values = to_array(table)
     side = min(7.5, 3 + 0.18 * len(values))
     figure, grid = new_figure(side + 1, side, title=title)
     axes = grid[0, 0]
@@ -252,7 +253,7 @@ def lines(
     axes = grid[0, 0]
     ends = []
     for color, (label, points) in zip(CYCLE, series.items(), strict=False):
-        across, up = (np.asarray(part, dtype=float) for part in points)
+        across, up = (to_array(part).astype(float) for part in points)
         axes.plot(across, up, "o-" if len(across) < 30 else "-", color=color, markersize=4)
         ends.append((label, float(up[-1]), color))
     for label, level in (floors or {}).items():

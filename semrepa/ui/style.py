@@ -7,7 +7,7 @@ and they carry an opaque light background, so they read the same in a light and 
 import functools
 import io
 from collections.abc import Callable, Sequence
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -42,7 +42,7 @@ PICTURE_DPI = 104
 """Pixels per inch of figures that are mostly video frames, which weigh much and gain nothing from more."""
 SCREEN_DPI = 92
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "figure.titlesize": 12.5,
@@ -93,7 +93,7 @@ def new_figure(
     *,
     title: str = "",
     dpi: float = DPI,
-    **grid: object,
+    **grid: Any,
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure and its grid of axes, without any global state.
 
@@ -110,7 +110,6 @@ def new_figure(
         The figure and its axes, always a 2-D array (rows, columns).
     """
     figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title, x=0.01, ha="left")
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
@@ -133,7 +132,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
         return
     points = axes.transData.transform([(axes.get_xlim()[1], y) for _, y, _ in ends])
     wanted = axes.transAxes.inverted().transform(points)[:, 1]
-    step = 15 / (72 * axes.figure.get_figheight() * 0.72)
+    step = 13 / 72 * axes.figure.dpi / axes.bbox.height  # 13 points
     places = np.sort(wanted)
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + step)
@@ -170,9 +169,10 @@ def to_png(figure: Figure, dpi: float | None = None) -> bytes:
         The file.
     """
     figure.set_dpi(dpi or figure.dpi)
-    figure.canvas.draw()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3]).save(buffer, format="PNG")
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="PNG")
     return buffer.getvalue()
 
 

@@ -86,8 +86,14 @@ class BodyBuilder:
         )
 
     def _limb(
-        self, name: str, look: str, ends: tuple[Array, Array], radii: tuple[float, float], flat: float = 1.0,
-        front: Array | None = None, frame: Frame | None = None,
+        self,
+        name: str,
+        look: str,
+        ends: tuple[Array, Array],
+        radii: tuple[float, float],
+        flat: float = 1.0,
+        front: Array | None = None,
+        frame: Frame | None = None,
     ) -> None:
         """A rounded cone between two world points, flattened along `front`."""
         axes = np.eye(3) if front is None else self.camera.axes @ frame_along(ends[1] - ends[0], front)

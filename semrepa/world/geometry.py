@@ -79,11 +79,13 @@ class Camera:
         """A camera at `position` looking at `target`, rolled by `roll` radians."""
         forward = unit(target - position)
         right = unit(np.array((-forward[2], 0.0, forward[0])))
-        up = np.array((
-            right[1] * forward[2] - right[2] * forward[1],
-            right[2] * forward[0] - right[0] * forward[2],
-            right[0] * forward[1] - right[1] * forward[0],
-        ))
+        up = np.array(
+            (
+                right[1] * forward[2] - right[2] * forward[1],
+                right[2] * forward[0] - right[0] * forward[2],
+                right[0] * forward[1] - right[1] * forward[0],
+            )
+        )
         c, s = cos(roll), sin(roll)
         return cls(position, np.stack((c * right + s * up, c * up - s * right, forward)), focal)
 

@@ -14,8 +14,13 @@ Array = np.ndarray
 Frame = tuple[Array, Array]
 Point = tuple[float, float, float]
 _CURLS = (
-    (-0.95, 0.55, 0.1), (0.95, 0.55, 0.1), (-0.55, 1.12, 0.35), (0.55, 1.12, 0.35), (0.0, 1.32, 0.15),
-    (-1.05, 0.0, -0.2), (1.05, 0.0, -0.2),
+    (-0.95, 0.55, 0.1),
+    (0.95, 0.55, 0.1),
+    (-0.55, 1.12, 0.35),
+    (0.55, 1.12, 0.35),
+    (0.0, 1.32, 0.15),
+    (-1.05, 0.0, -0.2),
+    (1.05, 0.0, -0.2),
 )
 
 # Hairline heights in head units against the cosine of the angle from the face: back, ear, temple, front.

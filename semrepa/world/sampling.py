@@ -47,8 +47,12 @@ def sample_spec(
     who = None if empty else (int(seed) if isinstance(identity, str) and identity == "auto" else identity)
     scene = _draw_scene(rng)
     spec = ClipSpec(
-        seed=int(seed), identity=who, motion=motion or drawn_motion, shot=shot or drawn_shot,
-        vertical=bool(vertical), **scene,
+        seed=int(seed),
+        identity=who,
+        motion=motion or drawn_motion,
+        shot=shot or drawn_shot,
+        vertical=bool(vertical),
+        **scene,
     )
     check_spec(spec)
     if who is not None and spec.bottom == "skirt" and Person.from_identity(who).kind == "man":
@@ -66,6 +70,11 @@ def _draw_scene(rng: np.random.Generator) -> dict[str, str | bool]:
     wall = str(rng.choice([name for name in palette.WALLS if name != top_color]))
     floor = str(rng.choice(list(palette.FLOORS)))
     return {
-        "top": top, "top_color": top_color, "striped": striped, "bottom": bottom,
-        "bottom_color": bottom_color, "wall": wall, "floor": floor,
+        "top": top,
+        "top_color": top_color,
+        "striped": striped,
+        "bottom": bottom,
+        "bottom_color": bottom_color,
+        "wall": wall,
+        "floor": floor,
     }

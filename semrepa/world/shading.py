@@ -37,6 +37,9 @@ class Shader:
             body: The body that the points lie on.
             points: Camera space, metres.
             footprint: Size of one ray's pixel at unit depth.
+
+        Returns:
+            RGB in linear light, (n, 3).
         """
         normal = self._normal(body, points)
         toward = -points / np.sqrt((points * points).sum(0))

@@ -47,8 +47,12 @@ def test_an_interrupted_fit_ends_with_the_same_weights(tmp_path: Path) -> None:
 
     with pytest.raises(_Stop):
         fit(
-            broken, lambda step: _loss(broken, step), RECIPE, checkpoint=tmp_path / "b" / "a.pt",
-            log=tmp_path / "b.jsonl", evaluate=stop,
+            broken,
+            lambda step: _loss(broken, step),
+            RECIPE,
+            checkpoint=tmp_path / "b" / "a.pt",
+            log=tmp_path / "b.jsonl",
+            evaluate=stop,
         )
     resumed = _line()
     _regress(resumed, tmp_path / "b")

@@ -79,11 +79,11 @@ def test_building_writes_clips_index_sheet_and_readme(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Sample, "size", (32, 48))
-    tiny = [Sample(name=f"c{seed}", seed=seed, num_frames=10) for seed in (1, 2)]
+    tiny = [Sample(name=f"c{seed}", seed=seed, num_frames=5) for seed in (1, 2)]
     built = build(tmp_path, tiny)
     assert read_index(tmp_path / "index.jsonl") == built
     assert Image.open(tmp_path / "contact_sheet.jpg").size == (6 * 240, 160)
-    assert "| c1.mp4 | train | 1 | 48x32, 10, 8 fps |" in (tmp_path / "README.md").read_text()
+    assert "| c1.mp4 | train | 1 | 48x32, 5, 8 fps |" in (tmp_path / "README.md").read_text()
     before = (tmp_path / "c1.mp4").stat().st_mtime_ns
     build(tmp_path, tiny)
     assert (tmp_path / "c1.mp4").stat().st_mtime_ns == before

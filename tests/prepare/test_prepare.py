@@ -1,5 +1,6 @@
 """The feature store as it is filled: with tiny networks, stand-in teachers, and real little videos."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,9 +81,10 @@ def video(path: Path, count: int, light: int, size: tuple[int, int] = (32, 48)) 
     return write_video(path, (light + noise).clip(0, 255).astype(np.uint8))
 
 
-@pytest.fixture
-def room(small_config: Config, tiny_folder: Path, tmp_path: Path) -> Room:
+@pytest.fixture(scope="module")
+def room(small_config: Config, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Room:
     """Config, rows and cache folder; the face pack is a file that nobody opens."""
+    tmp_path = tmp_path_factory.mktemp("room")
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "face.onnx").write_text("not opened")
     cfg = override(small_config, {"model.weights": str(tiny_folder), "face.pack": str(tmp_path / "pack")})
@@ -97,7 +99,7 @@ def room(small_config: Config, tiny_folder: Path, tmp_path: Path) -> Room:
     return Room(cfg, [replace(row, start=0.25) if row.id == "b" else row for row in rows], tmp_path / "cache")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def store(room: Room) -> FeatureStore:
     """The filled store."""
     return prepare(room.cfg, room.rows, room.cache, teachers=TEACHERS)
@@ -146,21 +148,20 @@ def test_bad_clips_are_noted_with_their_reason(store: FeatureStore) -> None:
     assert '"written": 3' in report and '"rejected": 3' in report and '"vae"' in report
 
 
-def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore) -> None:
-    before = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*.safetensors")}
-    again = prepare(room.cfg, room.rows[:3], room.cache, teachers=IDLE)
-    assert again.folder == store.folder
+def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore, tmp_path: Path) -> None:
+    own = override(room.cfg, {"data.store": shutil.copytree(store.folder, tmp_path / "store").as_posix()})
+    prepare(own, room.rows[:3], room.cache, teachers=IDLE)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     rows = [replace(room.rows[0], caption="a person dances"), *room.rows[1:3]]
     seen: list[tuple[int, int, str]] = []
-    prepare(room.cfg, rows, room.cache, teachers=TEACHERS, progress=lambda *step: seen.append(step))
-    after = {path: path.stat().st_mtime_ns for path in store.folder.rglob("*.safetensors")}
+    prepare(own, rows, room.cache, teachers=TEACHERS, progress=lambda *step: seen.append(step))
     assert seen == [(1, 1, "a")]
-    assert [path.stem for path in before if before[path] != after[path]] == ["a"]
+    assert [path.stem for path, time in before.items() if path.stat().st_mtime_ns != time] == ["a"]
 
 
 def test_other_settings_never_share_a_store(room: Room, store: FeatureStore) -> None:
     gray = override(room.cfg, {"depth.colormap": "gray"})
-    assert prepare(gray, room.rows[:1], room.cache, teachers=TEACHERS).folder != store.folder
+    assert prepare(gray, [], room.cache, teachers=IDLE).folder != store.folder
     fixed = {"data.store": str(store.folder)}
     assert prepare(override(room.cfg, fixed), room.rows[:3], room.cache, teachers=IDLE).folder == store.folder
     with pytest.raises(ValueError, match="colormap: store 'inferno', this run 'gray'"):
@@ -168,7 +169,7 @@ def test_other_settings_never_share_a_store(room: Room, store: FeatureStore) -> 
 
 
 def test_depth_teacher_sees_the_picture_without_its_padding(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     painted: list[torch.Tensor] = []
 
@@ -177,7 +178,7 @@ def test_depth_teacher_sees_the_picture_without_its_padding(
         return painted[-1]
 
     monkeypatch.setattr("semrepa.prepare.features.colorize", note)
-    store = prepare(room.cfg, room.rows[2:3], room.cache, teachers=TEACHERS)
+    store = prepare(room.cfg, room.rows[2:3], tmp_path, teachers=TEACHERS)
     assert store.read("tall")["content"].tolist() == [0, 16, 32, 16]
     values, _ = decolorize(painted[0], room.cfg.depth.colormap)
     assert values[..., 16:32].amax() > 0.99 and values[..., 31].abs().max() < 0.01

@@ -79,8 +79,8 @@ def test_a_body_behind_the_camera_is_never_hit():
 
 
 def test_swallowed_cones_are_refused():
+    start, end = np.array((0, 0, 2.0)), np.array((0, 0.1, 2.0))
     with pytest.raises(ValueError, match="expected one ball not to swallow the other"):
-        start, end = np.array((0, 0, 2.0)), np.array((0, 0.1, 2.0))
         Primitive("cone", "skin", np.eye(3), np.ones(3), start, end, 0.3, 0.1)
 
 
