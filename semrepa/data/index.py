@@ -45,7 +45,7 @@ class ClipRow:
     """Arguments of `semrepa.world.sample_spec` besides the seed, which re-render the clip exactly."""
 
 
-def _problem(name: str, value: object) -> str | None:
+def _problem(name: str, value: Any) -> str | None:
     """What is wrong with one field of a line, or None."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     checks = {
@@ -79,7 +79,7 @@ def _problem(name: str, value: object) -> str | None:
 def _read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
     """The row of one line, or what is wrong with it."""
     try:
-        fields = json.loads(text)
+        fields: Any = json.loads(text)
     except json.JSONDecodeError as error:
         return None, [f"got no valid JSON ({error}); expected one object per line"]
     if not isinstance(fields, dict):
@@ -96,7 +96,8 @@ def _read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
         return None, problems
     path = folder / fields["path"]
     named = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).lstrip(".") or "clip"
-    return ClipRow(**{"id": named} | fields | {"path": path}), []
+    fields = {"id": named, **fields, "path": path}
+    return ClipRow(**fields), []
 
 
 def _listed(items: list[str]) -> str:

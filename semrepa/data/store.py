@@ -35,6 +35,8 @@ class Reject:
     """One word that can be counted, such as "too_short"."""
     message: str
     """What was got, expected, and what to do."""
+    source: str = ""
+    """What the clip was then, as given to `write`; while that stays, there is no use in trying again."""
 
 
 class FeatureStore:
@@ -58,7 +60,7 @@ class FeatureStore:
         """
         self.folder = Path(folder)
         file = self.folder / "fingerprint.json"
-        kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        kept: Any = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
         if fingerprint is None and kept is None:
             raise FileNotFoundError(
                 f"got {self.folder}, which holds no feature store; expected one; run prepare first"
@@ -152,7 +154,7 @@ def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
 
 
 def _difference(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    names = [name for name in sorted(kept | wanted) if kept.get(name) != wanted.get(name)]
+    names = [name for name in sorted({**kept, **wanted}) if kept.get(name) != wanted.get(name)]
     lines = "".join(f"\n  {name}: store {kept.get(name)!r}, this run {wanted.get(name)!r}" for name in names)
     return (
         f"got feature store {folder}, made with other settings; expected the same, so that numbers fit; "

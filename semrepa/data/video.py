@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
 import torch
+from av.container import InputContainer
+from av.error import FFmpegError
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from semrepa.data.sampling import TOLERANCE, ClipError, content_box, on_screen
 try:
     import decord
 except ImportError:  # no wheel for this platform
-    decord = None
+    decord: Any = None
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ def reader_versions() -> dict[str, str | None]:
     return {"pyav": av.__version__, "decord": decord.__version__ if decord else None}
 
 
-def _open(path: Path) -> av.container.InputContainer:
+def _open(path: Path) -> InputContainer:
     """Open a video file, or say plainly why not."""
     if not path.is_file():
         raise FileNotFoundError(
@@ -83,7 +85,7 @@ def _open(path: Path) -> av.container.InputContainer:
         )
     try:
         container = av.open(str(path))
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         message = f"got {path}, which is no video ({error.strerror}); expected e.g. mp4; replace the file"
         raise ClipError("not_video", message) from error
     if not container.streams.video:
@@ -94,13 +96,13 @@ def _open(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _decode(container: av.container.InputContainer, path: Path) -> Iterator[av.VideoFrame]:
+def _decode(container: InputContainer, path: Path) -> Iterator[av.VideoFrame]:
     """Decoded frames that carry a time stamp, in the order they are shown."""
     try:
         for frame in container.decode(container.streams.video[0]):
             if frame.time is not None:
                 yield frame
-    except av.error.FFmpegError as error:
+    except FFmpegError as error:
         message = f"got {path}, damaged inside ({error.strerror}); expected a whole video; replace the file"
         raise ClipError("corrupt", message) from error
 
@@ -129,11 +131,8 @@ def probe(path: str | Path) -> VideoInfo:
         width, height = first.width, first.height
         if first.rotation % 180:
             width, height = height, width
-        seconds = (
-            stream.duration * stream.time_base
-            if stream.duration
-            else (container.duration or 0) / av.time_base
-        )
+        known = stream.duration and stream.time_base
+        seconds = stream.duration * stream.time_base if known else (container.duration or 0) / av.time_base
         return VideoInfo(
             width=width,
             height=height,
@@ -167,7 +166,7 @@ def _read_pyav(
 
 
 def _duration(frame: av.VideoFrame, otherwise: float) -> float:
-    return float(frame.duration * frame.time_base) if frame.duration else otherwise
+    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else otherwise
 
 
 def _decord_reads(info: VideoInfo) -> bool:

@@ -15,6 +15,7 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 from transformers import T5EncoderModel, T5Tokenizer
 
+from semrepa.config import override
 from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import HELDOUT_SEED, TRAIN_SEED, ClipSet, load_clips, render_clips
 from semrepa.miniature.detector import build_detector
@@ -25,9 +26,11 @@ from semrepa.miniature.networks import (
     new_transformer,
     save_pipeline,
     set_scaling_factor,
-    train_aligners,
     train_base,
+    train_identity,
+    train_structure,
 )
+from semrepa.miniature.portraits import portrait_features, render_portraits, train_on_portraits
 from semrepa.miniature.quality import write_quality
 from semrepa.miniature.recogniser import build_recogniser
 from semrepa.miniature.records import write_records
@@ -40,6 +43,7 @@ from semrepa.teachers.face import InsightFaceTeacher
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
 TRAIN_CLIPS, HELDOUT_CLIPS = 660, 60
+PORTRAITS = 3000
 
 
 class Build:
@@ -129,20 +133,30 @@ class Build:
         self._assemble(self.assets / "cogvideox", CogVideoXTransformer3DModel.from_pretrained(trained))
         shutil.copy(self.work / "base" / "metrics.jsonl", self.log / "base.jsonl")
 
-    def aligners(self) -> None:
-        """Trains and ships the aligners."""
-        train_aligners(build_config(self.raw), self._store(), self.work, **self._ids())
-        shipped = (
-            ("structure", "structure_aligner", StructureAligner),
-            ("identity", "identity_aligner", IdentityAligner),
-            ("identity_no_depth", "identity_aligner", IdentityAligner),
-        )
-        for run, name, kind in shipped:
-            trained = kind.from_pretrained(self.work / run / name)
-            copy_half(trained).save_pretrained(
-                self.assets / (name + run.removeprefix("identity").removeprefix("structure"))
+    def structure(self) -> None:
+        """Trains and ships the structure aligner."""
+        train_structure(build_config(self.raw), self._store(), self.work / "structure", **self._ids())
+        self._ship(StructureAligner, "structure", "structure_aligner", "structure_aligner")
+
+    def identity(self) -> None:
+        """Trains and ships the identity aligners, with and without depth: on portraits, then on clips."""
+        cfg, parts = build_config(self.raw), load_cogvideox(self.raw)
+        frames, depth = render_portraits(self.work / "portraits", PORTRAITS, workers=os.cpu_count() or 1)
+        features = portrait_features(frames, depth, parts, self._face_teacher(), cfg.depth.colormap)
+        for name, use_depth in (("identity", True), ("identity_no_depth", False)):
+            settings = override(cfg, {"identity.use_depth": use_depth})
+            start = train_on_portraits(settings, features, work=self.work / "checkpoints", log=self.log)
+            train_identity(settings, self._store(), self.work / name, start=start, **self._ids())
+            self._ship(
+                IdentityAligner, name, "identity_aligner", f"identity_aligner{name.removeprefix('identity')}"
             )
-            shutil.copy(self.work / run / "metrics.jsonl", self.log / f"{run}.jsonl")
+
+    def _ship(
+        self, kind: type[StructureAligner | IdentityAligner], run: str, trained: str, shipped: str
+    ) -> None:
+        model = kind.from_pretrained(self.work / run / trained)
+        copy_half(model).save_pretrained(self.assets / shipped)
+        shutil.copy(self.work / run / "metrics.jsonl", self.log / f"{run}.jsonl")
 
     def quality(self) -> None:
         """Measures everything that is shipped on held-out people."""
@@ -154,7 +168,18 @@ class Build:
 
 PARTS: dict[str, Callable[[Build], None]] = {
     name: getattr(Build, name)
-    for name in ("clips", "detector", "recogniser", "vae", "text", "records", "base", "aligners", "quality")
+    for name in (
+        "clips",
+        "detector",
+        "recogniser",
+        "vae",
+        "text",
+        "records",
+        "structure",
+        "identity",
+        "base",
+        "quality",
+    )
 }
 
 

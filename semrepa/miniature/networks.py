@@ -20,6 +20,7 @@ from semrepa.config import Config, mini, override
 from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import ClipSet
 from semrepa.miniature.text import MAX_LENGTH
+from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
 from semrepa.training.alignment import Aligners
 from semrepa.training.finetune import finetune
@@ -138,10 +139,12 @@ def build_config(pipeline_folder: Path) -> Config:
             "pretrain_structure": {**common, "steps": 800, "batch_size": 8, "lr": 1e-3},
             "pretrain_identity": {
                 **common,
-                "steps": 1800,
+                "steps": 240,
                 "batch_size": 16,
-                "lr": 1.5e-3,
+                "lr": 8e-4,
+                "warmup": 20,
                 "weight_decay": 0.2,
+                "eval_every": 80,
             },
         },
     )
@@ -168,25 +171,41 @@ def train_base(
     return run_dir / "transformer"
 
 
-def train_aligners(
+def train_structure(
     cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]
 ) -> None:
-    """Trains the shipped aligners: structure on clean latents, identity with and without depth.
+    """Trains the structure aligner on clean latents.
 
     Args:
         cfg: from `build_config`.
         store: features of the rendered clips.
-        run_dir: parent of the three run folders.
+        run_dir: run folder.
         train_ids: training clips.
         heldout: clips of other people.
     """
+    _follow("structure", pretrain_structure(cfg, store, run_dir, train_ids=train_ids, heldout_ids=heldout))
+
+
+def train_identity(
+    cfg: Config,
+    store: FeatureStore,
+    run_dir: Path,
+    train_ids: list[str],
+    heldout: list[str],
+    start: IdentityAligner,
+) -> None:
+    """Trains an identity aligner on clips.
+
+    Args:
+        cfg: from `build_config`.
+        store: features of the rendered clips.
+        run_dir: run folder.
+        train_ids: training clips.
+        heldout: clips of other people.
+        start: the aligner after its training on portraits.
+    """
     ids = {"train_ids": train_ids, "heldout_ids": heldout}
-    _follow("structure", pretrain_structure(cfg, store, run_dir / "structure", **ids))
-    for name, use_depth in (("identity", True), ("identity_no_depth", False)):
-        _follow(
-            name,
-            pretrain_identity(override(cfg, {"identity.use_depth": use_depth}), store, run_dir / name, **ids),
-        )
+    _follow(run_dir.name, pretrain_identity(cfg, store, run_dir, aligner=start, **ids))
 
 
 def _follow(name: str, logs: Iterator[StepLog]) -> None:

@@ -12,6 +12,7 @@ import semrepa.world
 from semrepa.config import Config
 from semrepa.data.index import ClipRow, read_index, write_index
 from semrepa.data.video import write_video
+from semrepa.teachers.exact import world_spec
 from semrepa.world import render_clip, sample_spec
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,11 @@ def render_row(row: ClipRow, *, size: tuple[int, int], num_frames: int, fps: flo
 
     Returns:
         The video file.
+
+    Raises:
+        ValueError: when the row has no seed, or `world` does not fit.
     """
-    spec = sample_spec(row.seed, **(row.world or {}))
+    spec = world_spec(row, vertical=size[0] > size[1])
     clip = render_clip(spec, size=size, num_frames=num_frames, fps=fps)
     return write_video(row.path, clip.frames, fps=fps, crf=crf)
 

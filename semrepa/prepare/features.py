@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
@@ -175,7 +176,7 @@ def prepare(
     teachers: Teachers | None = None,
     progress: Progress | None = None,
 ) -> FeatureStore:
-    """Fill a feature store with the records of all clips that are not in it yet.
+    """Fill a feature store with the records of all clips that are new, or have changed, since it was filled.
 
     A clip that cannot be used is no error: it is noted in the store's `rejects()` with its reason. Counts and
     seconds by stage are written to `report.json` in the store's folder.
@@ -198,7 +199,10 @@ def prepare(
     made_from = fingerprint(cfg, weights)
     folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
     store = FeatureStore(folder, made_from)
-    todo = [row for row in rows if not store.has(row.id, source_hash(row))]
+    left_out = {(reject.id, reject.source) for reject in store.rejects().values()}
+    sources = {row.id: source_hash(row) for row in rows}
+    todo = [row for row in rows if not store.has(row.id, sources[row.id])]
+    todo = [row for row in todo if (row.id, sources[row.id]) not in left_out]
     if todo:
         log.info("preparing %d of %d clips in %s", len(todo), len(rows), folder)
         _fill(store, todo, cfg, Path(weights[0].source), teachers or load_teachers(cfg), progress)
@@ -224,7 +228,7 @@ def _fill(
     with watch.stage("text"):
         prompts = _embed_captions(cfg, model, sorted({row.caption for row in rows}))
     device = pick_device()
-    vae = load_cogvideox(
+    vae: Any = load_cogvideox(
         model, parts=("vae",), device=device, dtype=compute_dtype(device, cfg.model.dtype)
     ).vae
     rejected = 0
@@ -232,7 +236,7 @@ def _fill(
         outcome = _process(row, cfg, vae, teachers, watch)
         if isinstance(outcome, Reject):
             log.info("left out: %s", outcome.message)
-            store.reject(outcome)
+            store.reject(replace(outcome, source=source_hash(row)))
             rejected += 1
         else:
             store.write(row.id, outcome | {"prompt_embeds": prompts[row.caption]}, source_hash(row))

@@ -161,11 +161,11 @@ def key_metrics(metrics: Mapping[str, object], count: int = _KEY_METRICS) -> lis
     """Pick the first few numbers of a run, as name and short text.
 
     Args:
-        metrics: metrics of a run.json, most important first; anything that is not a number is left out.
+        metrics: metrics of a run.json, most important first; only numbers are shown.
         count: how many at most.
 
     Returns:
         Name and value, for example `("AbsRel", "0.0712")`.
     """
-    numbers = [(name, value) for name, value in metrics.items() if isinstance(value, int | float)]
+    numbers = [(name, value) for name, value in metrics.items() if type(value) in (int, float)]
     return [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers[:count]]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import torch
 import transformers
 from jaxtyping import UInt8
 from torch import Tensor
@@ -141,6 +142,11 @@ class Session:
             Rows in the order of the index.
         """
         return [row for row in read_index(self.cfg.data.index) if split in (None, row.split)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return pick_device()
 
     @cached_property
     def all_rows(self) -> list[ClipRow]:
