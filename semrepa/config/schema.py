@@ -69,8 +69,6 @@ class DataConfig(Section):
     """Detector score from which a person counts in the human filter. Sec. 5.1.1; the number is ours."""
     min_person_area: Share = 0.02
     """Share of the first frame that the largest person must cover. Ours."""
-    decode_timeout: Positive = 60.0
-    """Seconds after which reading one video is given up and the clip is rejected. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ def _problem(name: str, value: Any) -> str | None:
             "a whole number from 0 on",
         ),
         "split": (value in SPLITS, f"one of {', '.join(SPLITS)}"),
-        "start": (number and value >= 0, "seconds from 0 on"),
+        "start": (number and float(value) >= 0, "seconds from 0 on"),
         "licence": (value is None or isinstance(value, str), "an SPDX licence name"),
         "world": (value is None or isinstance(value, dict), "an object with arguments of sample_spec"),
     }

@@ -7,7 +7,7 @@ shown frame. Counting frames instead goes wrong on every file whose frame rate v
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
@@ -66,7 +66,8 @@ def on_screen(
     moments = iter(wanted)
     moment = next(moments, None)
     end = 0.0
-    for (begin, end, item), following in pairwise(chain(shown, [None])):
+    pairs: Iterable[Any] = pairwise(chain(shown, [None]))
+    for (begin, end, item), following in pairs:
         until = following[0] if following else max(end, begin + 2 * TOLERANCE)
         while moment is not None and moment < until - TOLERANCE:
             yield begin, item

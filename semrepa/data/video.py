@@ -131,8 +131,9 @@ def probe(path: str | Path) -> VideoInfo:
         width, height = first.width, first.height
         if first.rotation % 180:
             width, height = height, width
-        known = stream.duration and stream.time_base
-        seconds = stream.duration * stream.time_base if known else (container.duration or 0) / av.time_base
+        seconds = (container.duration or 0) / av.time_base
+        if stream.duration and stream.time_base:
+            seconds = stream.duration * stream.time_base
         return VideoInfo(
             width=width,
             height=height,

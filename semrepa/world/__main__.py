@@ -1,7 +1,5 @@
 """Render one clip to an mp4 file: python -m semrepa.world --seed 7 --size 480x720 --out clip.mp4."""
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

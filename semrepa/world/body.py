@@ -1,7 +1,5 @@
 """The bodies of one person: from a pose to primitives in camera space."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from semrepa.world import palette

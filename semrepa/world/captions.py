@@ -1,7 +1,5 @@
 """Captions built from a small closed vocabulary."""
 
-from __future__ import annotations
-
 from semrepa.world.person import Person
 from semrepa.world.spec import ClipSpec
 

@@ -1,7 +1,5 @@
 """The painted face: a procedural texture over head coordinates, in half head widths (x right, y up)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from semrepa.world.motion import HEAD_UNIT, Controls

@@ -1,7 +1,5 @@
 """Rotations, two-bone inverse kinematics and the camera. World axes: x right, y up, z to the viewer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import cos, sin, sqrt
 
@@ -75,7 +73,7 @@ class Camera:
     """In units of the frame's height."""
 
     @classmethod
-    def look(cls, position: Array, target: Array, focal: float, roll: float = 0.0) -> Camera:
+    def look(cls, position: Array, target: Array, focal: float, roll: float = 0.0) -> "Camera":
         """A camera at `position` looking at `target`, rolled by `roll` radians."""
         forward = unit(target - position)
         right = unit(np.array((-forward[2], 0.0, forward[0])))

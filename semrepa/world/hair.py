@@ -1,7 +1,5 @@
 """Hair: shells around the skull cut along a hairline, and locks, buns and tails."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Exact answers about the face: key points, box and visibility."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from semrepa.world.geometry import Camera

@@ -1,7 +1,5 @@
 """Where the joints are at a given second: slow sinusoids, smooth in time, so any frame rate works."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from math import cos, exp, pi, sin
 

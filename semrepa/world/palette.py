@@ -1,7 +1,5 @@
 """Colour tables of the sample world: name -> RGB in [0, 1], chosen far apart so that names mean something."""
 
-from __future__ import annotations
-
 RGB = tuple[float, float, float]
 
 SKINS: dict[str, RGB] = {

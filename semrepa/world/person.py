@@ -1,7 +1,5 @@
 """Who is in the clip: an identity number becomes fixed features of face, hair and build."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +85,7 @@ class Person:
     girth: float
 
     @classmethod
-    def from_identity(cls, identity: int) -> Person:
+    def from_identity(cls, identity: int) -> "Person":
         """The person that belongs to an identity number.
 
         Args:

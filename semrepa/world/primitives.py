@@ -4,8 +4,6 @@ A ray is t * (u, v, 1), so t is the depth. All surfaces are quadrics in a stretc
 |diag(1 / scale) R^T (p - a)|. Depth is measured from the primitive's own centre, which keeps float32 exact.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import sqrt

@@ -1,7 +1,5 @@
 """From a clip description to frames, exact depth and exact face answers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

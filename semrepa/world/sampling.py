@@ -1,7 +1,5 @@
 """From one integer to a clip description: whatever is not named is drawn from the seed."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Room, light and camera of a clip."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import pi, sin
 
@@ -68,7 +66,7 @@ class Room:
     light: Light
 
     @classmethod
-    def from_spec(cls, spec: ClipSpec) -> Room:
+    def from_spec(cls, spec: ClipSpec) -> "Room":
         """Draw the room of a clip."""
         rng = spec.stream(STREAM_ROOM)
         yaw, back, left, right, tint, glow_x, glow_y = rng.uniform(

@@ -1,7 +1,5 @@
 """Deferred shading: every visible pixel of a body is coloured once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a clip shows: the frozen description that, with a size and a frame rate, fixes every pixel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
