@@ -38,13 +38,13 @@ def mini() -> Config:
         image=ImageConfig(),
         loss=LossConfig(),
         pretrain_structure=TrainConfig(
-            steps=60,
-            batch_size=8,
-            lr=1e-3,
+            steps=240,
+            batch_size=2,
+            lr=1.5e-3,
             warmup=5,
             schedule="cosine",
-            checkpoint_every=20,
-            eval_every=20,
+            checkpoint_every=60,
+            eval_every=60,
             resume=False,
         ),
         pretrain_identity=TrainConfig(

@@ -167,5 +167,7 @@ def key_metrics(metrics: Mapping[str, object], count: int = _KEY_METRICS) -> lis
     Returns:
         Name and value, for example `("AbsRel", "0.0712")`.
     """
-    numbers = [(name, value) for name, value in metrics.items() if type(value) in (int, float)]
+    numbers = [
+        (name, value) for name, value in metrics.items() if type(value) in (int, float) and name != "seconds"
+    ]
     return [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers[:count]]
