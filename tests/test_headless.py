@@ -29,7 +29,10 @@ PICTURE = (
 
 def write_notebook(path: Path, *cells: str, tagged: bool = True) -> Path:
     first = nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]} if tagged else {})
-    body = [nbformat.v4.new_markdown_cell("# A title\n\nWhat is the **question**?"), first]
+    body = [
+        nbformat.v4.new_markdown_cell("# A title\n\nWhat is the **question**?\n\n[next](01_good.ipynb)"),
+        first,
+    ]
     notebook = nbformat.v4.new_notebook(cells=body + [nbformat.v4.new_code_cell(cell) for cell in cells])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, path)
@@ -54,6 +57,7 @@ def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
     page = (run_dir / "one.html").read_text()
     assert "data:image/png;base64," in page
     assert 'src="http' not in page
+    assert 'href="../01_good/01_good.html"' in page, "links lead to pages of the report"
     assert "cdnjs" not in page
     assert "unpkg" not in page
 

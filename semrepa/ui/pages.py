@@ -14,6 +14,8 @@ logger.setLevel(logging.ERROR)  # nbconvert asks for alternative texts, which pl
 
 _SCRIPT_FROM_NETWORK = re.compile(r"<script[^>]*\bsrc=[\"'](?:https?:)?//[^>]*>\s*</script>", re.IGNORECASE)
 _MERMAID = re.compile(r"<script type=\"module\">.{0,400}?mermaid.*?</script>", re.IGNORECASE | re.DOTALL)
+_NOTEBOOK_LINK = re.compile(r'href="(\w+)\.(?:ipynb|html)"')
+"""A link from one notebook to another; in a report each has its own folder."""
 _KEY_METRICS = 4
 
 _STYLE = """
@@ -79,7 +81,8 @@ def notebook_page(notebook: NotebookNode, title: str) -> str:
         exclude_input_prompt=True, exclude_output_prompt=True, log=logger, **dict.fromkeys(urls, "")
     )
     page, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-    return _MERMAID.sub("", _SCRIPT_FROM_NETWORK.sub("", page))
+    page = _MERMAID.sub("", _SCRIPT_FROM_NETWORK.sub("", page))
+    return _NOTEBOOK_LINK.sub(r'href="../\1/\1.html"', page)
 
 
 def opening(notebook: NotebookNode) -> tuple[str, str]:
