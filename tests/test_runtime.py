@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import logging
 import random
@@ -109,7 +110,7 @@ def test_run_folder_that_cannot_be_made(tmp_path):
 def test_versions():
     found = versions()
     assert found["semrepa"] == __version__
-    assert found["torch"] == torch.__version__
+    assert found["torch"] == importlib.metadata.version("torch")
     assert found["python"].startswith("3.")
 
 
@@ -139,7 +140,7 @@ def test_run_json_tells_the_whole_run(tmp_run, tmp_path):
     assert run["provenance"] == [
         {"name": "transformer", "source": str(inside), "kind": "mini", "sha256": sha256_of(inside)}
     ]
-    assert run["versions"]["torch"] == torch.__version__
+    assert run["versions"]["torch"] == importlib.metadata.version("torch")
     with pytest.raises(FileNotFoundError, match="hash: got"):
         write_run_json(tmp_run, status="ok", artefacts=[tmp_path / "none"])
 

@@ -25,7 +25,8 @@ def store(tmp_path_factory) -> FeatureStore:
 def cfg(small_config: Config, tiny_folder) -> Config:
     short = {"steps": 5, "eval_every": 4, "checkpoint_every": 100, "lr": 1e-3, "resume": True}
     stages = dict.fromkeys(("finetune", "pretrain_structure", "pretrain_identity"), short)
-    return override(small_config, {"model.weights": str(tiny_folder), **stages})
+    as_the_paper = {"weight_cosine": 0.0, "noise": 0.0, "shift": 0}
+    return override(small_config, {"model.weights": str(tiny_folder), "identity": as_the_paper, **stages})
 
 
 @pytest.fixture(scope="session")
