@@ -134,7 +134,7 @@ def build_config(pipeline_folder: Path) -> Config:
         mini(),
         {
             "model.weights": str(pipeline_folder),
-            "finetune": {**common, "steps": 1800, "batch_size": 8, "lr": 1e-3, "eval_every": 450},
+            "finetune": {**common, "steps": 2400, "batch_size": 8, "lr": 1e-3, "eval_every": 450},
             "loss": {"weight_struct": 0.0, "weight_id": 0.0},
             "pretrain_structure": {**common, "steps": 800, "batch_size": 8, "lr": 1e-3},
             "pretrain_identity": {
