@@ -46,7 +46,7 @@ check: $(READY)  ## format, lint, types and house rules
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest -q tests/house
 
-weights: $(READY)  ## build the mini weights anew (hours on two cores, minutes on a GPU)
+weights: $(READY)  ## build the mini weights anew (hours on two cores)
 	$(BIN)/python -m semrepa.miniature
 
 samples: $(READY)  ## render data_samples anew

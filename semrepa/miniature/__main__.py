@@ -1,7 +1,7 @@
 """`python -m semrepa.miniature`: renders the world and trains every mini network, part by part.
 
-Each part resumes where it stopped and logs to `semrepa/assets/mini/logs/`. On two idle CPU cores all of it
-takes about two hours.
+Each part resumes where it stopped and logs to `semrepa/assets/mini/logs/`. On two CPU cores all of it
+takes hours.
 """
 
 import argparse
