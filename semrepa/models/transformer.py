@@ -10,6 +10,7 @@ from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
 from torch import Tensor
 
+from semrepa.models.attention import training_attention
 from semrepa.shapes import JoinedLatents, Latents, PromptEmbeds, Timesteps
 
 
@@ -36,14 +37,15 @@ def call_transformer(
     config: Any = transformer.config
     _check_inputs(config, latents, prompt_embeds)
     dtype = transformer.dtype
-    answer = transformer(
-        hidden_states=latents.to(dtype),
-        encoder_hidden_states=prompt_embeds.to(dtype),
-        timestep=timesteps,
-        ofs=latents.new_full((1,), 2.0, dtype=dtype) if config.ofs_embed_dim else None,
-        image_rotary_emb=rotary(transformer, latents.shape[1], *latents.shape[3:]),
-        return_dict=False,
-    )[0]
+    with training_attention(latents.device):
+        answer = transformer(
+            hidden_states=latents.to(dtype),
+            encoder_hidden_states=prompt_embeds.to(dtype),
+            timestep=timesteps,
+            ofs=latents.new_full((1,), 2.0, dtype=dtype) if config.ofs_embed_dim else None,
+            image_rotary_emb=rotary(transformer, latents.shape[1], *latents.shape[3:]),
+            return_dict=False,
+        )[0]
     return answer.float()
 
 
