@@ -42,8 +42,8 @@ from semrepa.models.structure import StructureAligner
 from semrepa.teachers.face import InsightFaceTeacher
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
-TRAIN_CLIPS, HELDOUT_CLIPS = 660, 60
-PORTRAITS = 3000
+TRAIN_CLIPS, HELDOUT_CLIPS = 1600, 60
+PORTRAITS = 6000
 
 
 class Build:
@@ -59,6 +59,7 @@ class Build:
         """
         self.work, self.assets, self.seed = work, assets, seed
         self.log = assets / "logs"
+        self.log.mkdir(parents=True, exist_ok=True)
         self.raw = work / "cogvideox_untrained"
 
     def _clips(self) -> tuple[ClipSet, ClipSet]:

@@ -18,7 +18,7 @@ STRIDES = (8, 16, 32)
 ANCHORS = ((16, 32), (64, 128), (256, 512))
 """Nominal face sizes in pixels, two for each stride. A face belongs to the nearest."""
 POINT_WEIGHT = 12.0
-RECIPE = Recipe(steps=2400, lr=3e-3, warmup=100, cooldown=0.5, ema=0.995, save_every=100)
+RECIPE = Recipe(steps=3000, lr=3e-3, warmup=100, cooldown=0.5, ema=0.995, save_every=100)
 BATCH = 24
 
 

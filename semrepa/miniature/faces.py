@@ -22,6 +22,10 @@ CLIPS = 4
 MOMENTS = 3
 """Pictures per clip, `STEP` seconds apart."""
 STEP = 1.7
+MINI_SHRINK = 0.5
+"""Factor from the rendered pictures to the frames of the mini preset."""
+SMEAR = 1.6
+"""Detail that the mini VAE loses, in pixels of a mini frame."""
 SHARD = 10
 """People per file."""
 VERTICAL_SHARE = 0.15
@@ -134,18 +138,22 @@ def load_pictures(folder: Path, *, first: int, people: int, workers: int = 1) ->
     return Pictures(jpegs=jpegs, **known)
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator, blur: float = 1.6) -> np.ndarray:
+def degrade(image: np.ndarray, rng: np.random.Generator, blur: float, smear: float) -> np.ndarray:
     """Change light and colour, blur, compress: what cameras, codecs and video models do to a face.
 
     Args:
         image: (h, w, 3) uint8.
         rng: source of randomness.
-        blur: largest deviation of the blur in pixels.
+        blur: largest deviation of a slight blur in pixels.
+        smear: size in pixels up to which detail is lost in a third of the pictures, as a video autoencoder
+            loses it.
 
     Returns:
         (h, w, 3) uint8.
     """
-    if rng.random() < 0.3:
+    if rng.random() < 0.35:
+        image = _smeared(image, rng, smear)
+    elif rng.random() < 0.45:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.3, max(0.4, blur))))
     gain, offset = rng.uniform(0.8, 1.2) * rng.uniform(0.95, 1.05, 3), rng.uniform(-15, 15)
     table = np.arange(256)[:, None] * gain + offset
@@ -154,6 +162,22 @@ def degrade(image: np.ndarray, rng: np.random.Generator, blur: float = 1.6) -> n
         noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 6))
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(40, 95))]
-        image = decompressed(cv2.imencode(".jpg", image, quality)[1])
+        image = _compressed(image, int(rng.integers(40, 95)))
     return image
+
+
+def _smeared(image: np.ndarray, rng: np.random.Generator, smear: float) -> np.ndarray:
+    """Blur strongly, or shrink and enlarge again; often leave blocks and false colours as well."""
+    size = float(rng.uniform(0.3, 1)) * smear
+    if rng.random() < 0.5:
+        image = cv2.GaussianBlur(image, (0, 0), max(0.3, size))
+    else:
+        height, width = image.shape[:2]
+        small = [max(6, round(side / (1 + 1.5 * size))) for side in (width, height)]
+        small = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return _compressed(image, int(rng.integers(12, 40))) if rng.random() < 0.5 else image
+
+
+def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    return decompressed(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])

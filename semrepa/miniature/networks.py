@@ -19,6 +19,7 @@ from transformers import T5EncoderModel, T5Tokenizer
 from semrepa.config import Config, mini, override
 from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import ClipSet
+from semrepa.miniature.shortcuts import fast_training
 from semrepa.miniature.text import MAX_LENGTH
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
@@ -26,6 +27,7 @@ from semrepa.training.alignment import Aligners
 from semrepa.training.finetune import finetune
 from semrepa.training.log import StepLog
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
+from semrepa.training.sources import load_base
 
 _log = logging.getLogger(__name__)
 
@@ -129,12 +131,20 @@ def build_config(pipeline_folder: Path) -> Config:
     Returns:
         The config.
     """
-    common = {"schedule": "cosine", "warmup": 50, "ema": 0.998, "checkpoint_every": 200, "eval_every": 200}
+    common = {
+        "schedule": "cosine",
+        "warmup": 50,
+        "ema": 0.998,
+        "checkpoint_every": 200,
+        "eval_every": 200,
+        "log_every": 10,
+        "resume": True,
+    }
     return override(
         mini(),
         {
             "model.weights": str(pipeline_folder),
-            "finetune": {**common, "steps": 2400, "batch_size": 8, "lr": 1e-3, "eval_every": 450},
+            "finetune": {**common, "steps": 8000, "batch_size": 8, "lr": 1e-3, "eval_every": 500},
             "loss": {"weight_struct": 0.0, "weight_id": 0.0},
             "pretrain_structure": {**common, "steps": 800, "batch_size": 8, "lr": 1e-3},
             "pretrain_identity": {
@@ -165,9 +175,10 @@ def train_base(
     Returns:
         Folder of the trained transformer.
     """
-    _follow(
-        "base", finetune(cfg, store, run_dir, train_ids=train_ids, heldout_ids=heldout, aligners=Aligners())
-    )
+    parts = load_base(cfg)
+    with fast_training(parts.vae):
+        ids = {"train_ids": train_ids, "heldout_ids": heldout}
+        _follow("base", finetune(cfg, store, run_dir, **ids, parts=parts, aligners=Aligners()))
     return run_dir / "transformer"
 
 

@@ -30,7 +30,7 @@ from semrepa.world import render_clip, sample_spec
 FIRST_SEED = 20_000
 SHARD = 100
 BATCH = 64
-RECIPE = Recipe(steps=1500, lr=2e-3, cooldown=0.4, save_every=250)
+RECIPE = Recipe(steps=3000, lr=2e-3, cooldown=0.4, save_every=250)
 
 
 def _render(folder: Path, first: int) -> Path:

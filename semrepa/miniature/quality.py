@@ -146,7 +146,7 @@ def base_quality(
     embeds, mask = torch.stack([t.embeds for t in tracks]), torch.stack([t.mask for t in tracks])
     scores = id_scores(embeds, mask, batch.id_embeds, batch.face_mask)
     scores["psnr_db"] = clip_mean(psnr(frames, torch.from_numpy(clips.frames[:count])))
-    return {name: value[value.isfinite()].mean().item() for name, value in scores.items()}
+    return {name: value.nanmean().item() for name, value in scores.items()}
 
 
 def write_quality(

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from semrepa.miniature.blocks import SETTLING, Residual, conv, settle_norms
 from semrepa.miniature.export import save_onnx
-from semrepa.miniature.faces import Pictures, degrade, load_pictures
+from semrepa.miniature.faces import MINI_SHRINK, SMEAR, Pictures, degrade, load_pictures
 from semrepa.miniature.fit import Recipe, fit
 from semrepa.teachers.align import CROP, similarity
 
@@ -24,9 +24,7 @@ MARGIN_STEPS = 500
 """Steps over which the margin grows from 0."""
 JITTER = 0.04
 """Deviation of the key points in eye distances: the error of a detector."""
-MINI_SHRINK = 0.5
-"""Factor from the rendered pictures to the frames of the mini preset."""
-RECIPE = Recipe(steps=1600, lr=2e-3, warmup=100, cooldown=0.6, ema=0.995, save_every=100)
+RECIPE = Recipe(steps=2100, lr=2e-3, warmup=100, cooldown=0.6, ema=0.995, save_every=100)
 BATCH = 96
 
 
@@ -138,7 +136,7 @@ def draw_crops(patches: Patches, rng: np.random.Generator, batch: int) -> tuple[
 def _crop(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shrink = MINI_SHRINK if rng.random() < 0.5 else float(rng.uniform(MINI_SHRINK, 1))
     image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    image = degrade(image, rng, blur=0.025 * min(image.shape[:2]))
+    image = degrade(image, rng, blur=0.025 * min(image.shape[:2]), smear=SMEAR * shrink / MINI_SHRINK)
     shown = points * shrink
     eyes = np.linalg.norm(shown[1] - shown[0]) + 1e-6
     matrix = similarity((shown + rng.normal(0, JITTER * eyes, (5, 2))).astype(np.float32))

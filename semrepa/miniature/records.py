@@ -42,7 +42,9 @@ def write_records(
     for start in range(0, len(missing), 4):
         group = missing[start : start + 4]
         frames = torch.from_numpy(clips.frames[group])
-        values = depth_maps.normalize(torch.from_numpy(clips.depth[group].astype(np.float32)), kind="metric")
+        depth = torch.from_numpy(clips.depth[group].astype(np.float32))
+        values = depth_maps.normalize(depth, kind="metric")
+        ranges = depth_maps.depth_range(depth, kind="metric")
         latents = encode(parts.vae, frames)
         depth_latents = encode(parts.vae, depth_maps.colorize(values, colormap))
         prompts = encode_prompts(
@@ -53,9 +55,7 @@ def write_records(
             record = {
                 "latents": latents[k].half(),
                 "depth_latents": depth_latents[k].half(),
-                "depth_range": torch.tensor(
-                    [clips.depth[index].min(), clips.depth[index].max()], dtype=torch.float32
-                ),
+                "depth_range": ranges[k].clone(),
                 "first_frame": frames[k, 0].clone(),
                 "prompt_embeds": prompts[k].half(),
                 "id_embeds": faces.embeds.half(),

@@ -12,6 +12,8 @@ from semrepa.world import captions, sample_spec
 
 MAX_LENGTH = 40
 """Text tokens of the mini models; the longest caption has 36."""
+CAPTIONS, HELDOUT = 4000, 500
+"""Captions in all, and those of them that are not trained on."""
 RECIPE = Recipe(steps=600, lr=2e-3)
 
 
@@ -72,7 +74,7 @@ def train_text(*, seed: int, work: Path, log: Path) -> tuple[T5Tokenizer, T5Enco
     Returns:
         Tokenizer, encoder, and the share of attributes named correctly on captions that were not trained on.
     """
-    specs = [sample_spec(s, empty=s % 50 == 0) for s in range(4000)]
+    specs = [sample_spec(s, empty=s % 50 == 0) for s in range(CAPTIONS)]
     labels = [captions.attributes(spec) for spec in specs]
     classes = {name: sorted({label[name] for label in labels}) for name in labels[0]}
     tokenizer = new_tokenizer([spec.caption for spec in specs])
@@ -82,7 +84,7 @@ def train_text(*, seed: int, work: Path, log: Path) -> tuple[T5Tokenizer, T5Enco
     targets = {n: torch.tensor([words.index(label[n]) for label in labels]) for n, words in classes.items()}
     torch.manual_seed(seed)
     model = CaptionReader(len(tokenizer), classes)
-    train = len(specs) - 500
+    train = CAPTIONS - HELDOUT
 
     def loss_of_step(step: int) -> Tensor:
         picked = torch.from_numpy(np.random.default_rng([seed, step]).integers(train, size=64))

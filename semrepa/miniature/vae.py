@@ -26,7 +26,7 @@ LATENT_NOISE = 0.05
 DEPTH_SHARE = 0.3
 """Share of training samples that are colorized depth."""
 IMAGE_PHASE = Recipe(steps=2000, lr=1.5e-3, cooldown=0.05)
-VIDEO_PHASE = Recipe(steps=2050, lr=1.2e-3, cooldown=0.22)
+VIDEO_PHASE = Recipe(steps=3850, lr=1.2e-3, cooldown=0.28)
 
 
 def new_vae(seed: int) -> AutoencoderKLCogVideoX:

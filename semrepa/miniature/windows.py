@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semrepa.miniature.faces import Pictures, degrade
+from semrepa.miniature.faces import MINI_SHRINK, SMEAR, Pictures, degrade
 
 WINDOW = 256
 """Side of the training pictures in pixels."""
@@ -57,7 +57,7 @@ def _draw(
     image, box, points = pictures.image(index), pictures.boxes[index], pictures.points[index]
     scale = float(np.exp(rng.uniform(np.log(0.6), np.log(2.1))))
     if rng.random() < 0.6:  # a frame as small as the mini preset's, enlarged again
-        small, scale = 0.5, float(rng.uniform(0.85, 1.2)) if rng.random() < 0.6 else scale
+        small, scale = MINI_SHRINK, float(rng.uniform(0.85, 1.2)) if rng.random() < 0.6 else scale
     else:
         small = min(1.0, scale)
     image = cv2.resize(image, None, fx=small, fy=small, interpolation=cv2.INTER_AREA)
@@ -71,7 +71,8 @@ def _draw(
     turn = np.array([[flip * scale, 0, goal[0]], [0, scale, goal[1]]])
     turn[0, 2] = WINDOW - goal[0] if flip < 0 else goal[0]
     matrix = turn * (1 / small, 1 / small, 1)
-    window = degrade(cv2.warpAffine(image, matrix, (WINDOW, WINDOW), flags=cv2.INTER_LINEAR), rng)
+    window = cv2.warpAffine(image, matrix, (WINDOW, WINDOW), flags=cv2.INTER_LINEAR)
+    window = degrade(window, rng, blur=1.6, smear=SMEAR * scale / MINI_SHRINK)
     return window, *_moved(box, points, bool(pictures.visible[index]), turn)
 
 

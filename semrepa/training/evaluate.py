@@ -4,8 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from semrepa.shapes import PerSample
+OfBatch = Float[Tensor, " _"]
+"""One number per clip of a batch; the last batch may be smaller than the others."""
 
 
 def eval_timesteps(num_timesteps: int) -> list[int]:
@@ -20,7 +23,7 @@ def eval_timesteps(num_timesteps: int) -> list[int]:
     return [num_timesteps * tenth // 10 for tenth in range(1, 10)]
 
 
-def means(losses: Mapping[str, Sequence[PerSample]]) -> dict[str, float]:
+def means(losses: Mapping[str, Sequence[OfBatch]]) -> dict[str, float]:
     """Average losses over clips, and over noise levels.
 
     Args:

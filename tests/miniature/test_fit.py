@@ -1,4 +1,4 @@
-"""The weight builder's training loop and the exact shortcuts of the VAE."""
+"""The weight builder's training loop."""
 
 from pathlib import Path
 
@@ -7,8 +7,6 @@ import torch
 from torch import nn
 
 from semrepa.miniature.fit import Recipe, fit, learning_rate, swapped
-from semrepa.miniature.shortcuts import fast_training
-from semrepa.miniature.vae import LATENT_NOISE, new_vae
 
 RECIPE = Recipe(steps=30, lr=0.05, warmup=2, save_every=10)
 
@@ -80,20 +78,3 @@ def test_swapped_gives_the_values_back() -> None:
         assert torch.equal(average, before)
     assert torch.equal(model.weight, before)
     assert not average.any()
-
-
-@pytest.mark.parametrize("frames", [1, 9])
-def test_shortcuts_change_no_number(frames: int) -> None:
-    vae = new_vae(0)
-    pixels = torch.rand(2, 3, frames, 16, 16)
-    with torch.no_grad():
-        expected = vae.decode(vae.encode(pixels).latent_dist.mean).sample
-        with fast_training(vae):
-            fast = vae.decode(vae.encode(pixels).latent_dist.mean).sample
-        assert torch.allclose(fast, expected, atol=1e-4)
-    assert not any("forward" in module.__dict__ for module in vae.modules())
-
-
-def test_the_posterior_of_the_mini_vae_has_a_fixed_deviation() -> None:
-    posterior = new_vae(0).encode(torch.rand(2, 3, 1, 16, 16)).latent_dist
-    assert torch.allclose(posterior.std, torch.full_like(posterior.std, LATENT_NOISE))
