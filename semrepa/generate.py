@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from diffusers import CogVideoXTransformer3DModel
@@ -19,9 +18,9 @@ from semrepa.config import Config
 from semrepa.data.index import ClipRow
 from semrepa.data.video import read_clip, write_video
 from semrepa.models.cogvideox import CogVideoX, load_cogvideox, pipeline
-from semrepa.provenance import mini_asset
-from semrepa.runtime import autocast, compute_dtype, pick_device
-from semrepa.shapes import Frames, Images, Latents
+from semrepa.runtime import autocast
+from semrepa.shapes import Frames, Images
+from semrepa.weights import load_base
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,6 @@ def generate(
     *,
     out_dir: str | Path | None = None,
     parts: CogVideoX | None = None,
-    first_frames: Images | None = None,
     batch_size: int = BATCH,
 ) -> list[Generated]:
     """Make one video for each clip and seed, from the clip's first frame and caption.
@@ -62,23 +60,18 @@ def generate(
         rows: clips.
         out_dir: where `<clip>-seed<seed>.mp4` are written; None writes none.
         parts: the loaded base model; None loads the one that `cfg` names.
-        first_frames: first frame of each clip, RGB at the size of `cfg.video`; None reads them from the
-            videos.
         batch_size: videos made at a time.
 
     Returns:
         The videos, seed after seed, in the order of the clips.
 
     Raises:
-        ValueError: no clips, first frames of another count or size, or an unreadable clip.
+        ValueError: no clips, or an unreadable one.
         FileNotFoundError: weights or a video are not there.
     """
     if not rows:
         raise ValueError("got no clips; expected at least one; check the split of the index")
-    frames = read_first_frames(cfg, rows) if first_frames is None else first_frames
-    expected = (len(rows), 3, cfg.video.height, cfg.video.width)
-    if tuple(frames.shape) != expected:
-        raise ValueError(f"got first frames {tuple(frames.shape)}; expected {expected} as cfg.video says")
+    frames = read_first_frames(cfg, rows)
     parts = with_transformer(parts or load_base(cfg), transformer)
     jobs = [(seed, place) for seed in cfg.generate.seeds for place in range(len(rows))]
     made = []
@@ -127,42 +120,28 @@ def sample_frames(
     Raises:
         ValueError: the counts do not agree.
     """
-    settings = {"num_frames": num_frames, "num_inference_steps": num_inference_steps}
-    video = _sample(parts, first_frames, captions, seeds, "pt", guidance_scale=guidance_scale, **settings)
+    if not len(first_frames) == len(captions) == len(seeds):
+        raise ValueError(
+            f"got {len(first_frames)} first frames, {len(captions)} captions and {len(seeds)} seeds; "
+            "expected one of each for every video"
+        )
+    pipe = pipeline(parts)
+    pipe.set_progress_bar_config(disable=True)
+    height, width = first_frames.shape[2:]
+    with autocast(parts.vae.device):
+        video = pipe(
+            image=first_frames.float() / 255,
+            prompt=list(captions),
+            height=height,
+            width=width,
+            num_frames=num_frames,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            max_sequence_length=parts.transformer.config.max_text_seq_length,
+            output_type="pt",
+        ).frames
     return (video.float() * 255).round().to(torch.uint8).cpu()
-
-
-def sample_latents(
-    parts: CogVideoX,
-    first_frames: Images,
-    captions: Sequence[str],
-    seeds: Sequence[int],
-    *,
-    num_frames: int,
-    num_inference_steps: int,
-    guidance_scale: float = 1.0,
-) -> Latents:
-    """Sample videos and leave them as latents.
-
-    Args:
-        parts: a complete model.
-        first_frames: first frame of each video, RGB, 0 to 255.
-        captions: one for each video.
-        seeds: seed of the generator of each video.
-        num_frames: frames of each video, 8 k + 1.
-        num_inference_steps: sampler steps.
-        guidance_scale: classifier-free guidance; 1 turns it off.
-
-    Returns:
-        Scaled latents in float32.
-
-    Raises:
-        ValueError: the counts do not agree.
-    """
-    settings = {"num_frames": num_frames, "num_inference_steps": num_inference_steps}
-    return _sample(
-        parts, first_frames, captions, seeds, "latent", guidance_scale=guidance_scale, **settings
-    ).float()
 
 
 def clip_seed(seed: int, clip_id: str) -> int:
@@ -192,26 +171,9 @@ def read_first_frames(cfg: Config, rows: Sequence[ClipRow]) -> Images:
         FileNotFoundError: a video is not there.
         ValueError: a video cannot be read.
     """
-    size = (cfg.video.height, cfg.video.width)
-    clips = [read_clip(row.path, num_frames=1, fps=cfg.video.fps, size=size, start=row.start) for row in rows]
+    one = {**cfg.video.shape, "num_frames": 1}
+    clips = [read_clip(row.path, start=row.start, **one) for row in rows]
     return torch.stack([clip.frames[0] for clip in clips])
-
-
-def load_base(cfg: Config) -> CogVideoX:
-    """Load the base model for sampling.
-
-    Args:
-        cfg: names the checkpoint and the precision.
-
-    Returns:
-        All parts.
-
-    Raises:
-        FileNotFoundError: the checkpoint or parts of it are not on this machine.
-    """
-    device = pick_device()
-    source = cfg.model.weights or mini_asset("cogvideox")
-    return load_cogvideox(source, device=device, dtype=compute_dtype(device, cfg.model.dtype))
 
 
 def with_transformer(
@@ -237,35 +199,6 @@ def with_transformer(
         device, dtype = parts.vae.device, parts.vae.dtype
         transformer = load_cogvideox(run_dir, parts=("transformer",), device=device, dtype=dtype).transformer
     return replace(parts, transformer=transformer.eval())
-
-
-def _sample(
-    parts: CogVideoX,
-    first_frames: Images,
-    captions: Sequence[str],
-    seeds: Sequence[int],
-    output_type: Literal["pt", "latent"],
-    **settings: float,
-) -> Tensor:
-    if not len(first_frames) == len(captions) == len(seeds):
-        raise ValueError(
-            f"got {len(first_frames)} first frames, {len(captions)} captions and {len(seeds)} seeds; "
-            "expected one of each for every video"
-        )
-    pipe = pipeline(parts)
-    pipe.set_progress_bar_config(disable=True)
-    height, width = first_frames.shape[2:]
-    with autocast(parts.vae.device):
-        return pipe(
-            image=first_frames.float() / 255,
-            prompt=list(captions),
-            height=height,
-            width=width,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            max_sequence_length=parts.transformer.config.max_text_seq_length,
-            output_type=output_type,
-            **settings,
-        ).frames
 
 
 def _keep(cfg: Config, row: ClipRow, seed: int, frames: Tensor, out_dir: str | Path | None) -> Generated:

@@ -25,12 +25,12 @@ from typing import Any
 
 import nbformat
 import papermill
-import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config as Traits
 
 from semrepa.config import override, preset
+from semrepa.config.strict import read_pair
 from semrepa.ui.pages import Entry, index_page, key_metrics, notebook_page, opening, pictures
 
 NOTEBOOKS = Path("notebooks")
@@ -241,22 +241,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _pairs(texts: Sequence[str], option: str) -> dict[str, Any]:
-    pairs = [text.partition("=") for text in texts]
-    wrong = next((name for name, equals, _ in pairs if not equals), None)
-    if wrong is not None:
-        raise ValueError(f"{option}: got {wrong!r}; expected NAME=VALUE")
-    return {name.strip(): yaml.safe_load(value) for name, _, value in pairs}
-
-
 def _plan(options: argparse.Namespace) -> tuple[list[Path], dict[str, Any]]:
     """Notebooks and parameters of a command line, all names and values checked."""
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if options.all else options.notebooks
     if not notebooks:
         raise ValueError("notebooks: got none; name one, or use --all in the folder that holds notebooks/")
-    overrides = _pairs(options.override, "-o")
+    overrides = dict(map(read_pair, options.override))
     override(preset(options.preset), options.override)
-    parameters = {"preset": options.preset, **_pairs(options.parameter, "-p")}
+    parameters = {"preset": options.preset, **dict(map(read_pair, options.parameter))}
     parameters |= {"overrides": overrides} if overrides else {}
     parameters |= {} if options.seed is None else {"seed": options.seed}
     known = {name for notebook in notebooks for name in declared_names(notebook)}

@@ -100,9 +100,9 @@ def require_one_provenance(records: Iterable[Provenance]) -> Kind:
     Raises:
         ValueError: no records, or kinds are mixed; the message lists who is what.
     """
-    names: dict[Kind, list[str]] = {}
+    names: dict[Kind, dict[str, None]] = {}
     for record in records:
-        names.setdefault(record.kind, []).append(record.name)
+        names.setdefault(record.kind, {})[record.name] = None
     if not names:
         raise ValueError("provenance: got no records; expected one for each set of weights behind the table")
     if len(names) > 1:

@@ -48,32 +48,11 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def pick_device(name: str = "auto") -> "torch.device":
-    """Device to compute on.
-
-    Args:
-        name: "auto" (the GPU if there is one, else the CPU) or a torch name such as "cpu" or "cuda:1".
-
-    Returns:
-        The device.
-
-    Raises:
-        ValueError: not a device of this machine.
-    """
+def pick_device() -> "torch.device":
+    """The GPU if there is one, else the CPU; `CUDA_VISIBLE_DEVICES` chooses among several."""
     import torch
 
-    num_gpus = torch.cuda.device_count()
-    if name == "auto":
-        return torch.device("cuda" if num_gpus else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device: got {name!r}; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and (device.index or 0) >= num_gpus:
-        raise ValueError(
-            f"device: got {name!r}; this machine has {num_gpus} GPUs; use auto, or one that is there"
-        )
-    return device
+    return torch.device("cuda" if torch.cuda.device_count() else "cpu")
 
 
 def compute_dtype(
@@ -221,18 +200,9 @@ class RunFolder:
         return str(self.path)
 
     @property
-    def metrics_path(self) -> Path:
-        """File with one JSON line per training step: the single source of all plots."""
-        return self.path / "metrics.jsonl"
-
-    @property
     def config_path(self) -> Path:
         """File with the resolved config of the run."""
         return self.path / "config.json"
-
-    def write_json(self, name: str, value: object) -> Path:
-        """Write `value` to `name` in this folder, atomically; see `write_json`."""
-        return write_json(self.path / name, value)
 
     @contextmanager
     def log(self, name: str = "run") -> Iterator[Path]:

@@ -44,6 +44,9 @@ PromptEmbeds = Float[Tensor, "b l e"]
 PerSample = Float[Tensor, "b"]
 """One number per clip, such as a loss before it is weighted."""
 
+PerFrame = Float[Tensor, "b n"]
+"""One number per video frame, such as a score."""
+
 Scalar = Float[Tensor, ""]
 """One number."""
 

@@ -1,12 +1,16 @@
 """Which weights a config rests on, where they lie, and what is missing: all at once, before a run starts."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
+
 from semrepa.config import Config
-from semrepa.provenance import MINI_ASSETS, Provenance
+from semrepa.models.cogvideox import PARTS, CogVideoX, Part, load_cogvideox, local_folder
+from semrepa.provenance import MINI_ASSETS, Provenance, mini_asset
+from semrepa.runtime import compute_dtype, pick_device
 
 Role = Literal["model", "depth", "face", "structure", "identity"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -58,6 +62,25 @@ def check_weights(cfg: Config, roles: Iterable[Role] = ROLES) -> list[Provenance
     return [_EXACT if role in exact else _provenance(cfg, needs[role]) for role in roles]
 
 
+def load_base(cfg: Config, parts: Sequence[Part] = PARTS, *, dtype: torch.dtype | None = None) -> CogVideoX:
+    """Load the base model that a config names, or parts of it, onto the device of the run.
+
+    Args:
+        cfg: names the checkpoint and the precision.
+        parts: which parts are needed.
+        dtype: precision of the weights; None: as `cfg.model.dtype` says.
+
+    Returns:
+        The parts; the others are None.
+
+    Raises:
+        FileNotFoundError: the checkpoint or parts of it are not on this machine.
+    """
+    device, source = pick_device(), cfg.model.weights or mini_asset("cogvideox")
+    dtype = dtype or compute_dtype(device, cfg.model.dtype)
+    return load_cogvideox(source, parts=parts, device=device, dtype=dtype)
+
+
 _EXACT = Provenance(name="depth", source="exact depth of the sample world", kind="mini")
 
 
@@ -68,11 +91,11 @@ def _provenance(cfg: Config, need: Need) -> Provenance:
 
 def _model(cfg: Config) -> Need:
     source = cfg.model.weights
-    path = _shipped(cfg, "cogvideox") if source is None else Path(source)
+    path = (local_folder(source) or Path(source)) if source else _shipped(cfg, "cogvideox")
     return Need(
         role="model",
         field="model.weights",
-        path=path if path is None or path.exists() else _in_hub_cache(str(source)) or path,
+        path=path,
         remedy="CogVideoX-5b-I2V (CogVideoX licence, free for research): hf download THUDM/CogVideoX-5b-I2V",
     )
 
@@ -129,14 +152,3 @@ _NEEDS: Mapping[Role, Callable[[Config], Need]] = {
 def _shipped(cfg: Config, name: str) -> Path | None:
     """Mini weights count in `mini` only: a full run must never take them by mistake."""
     return MINI_ASSETS / name if cfg.preset == "mini" else None
-
-
-def _in_hub_cache(name: str) -> Path | None:
-    """Snapshot of a hub repository on this machine, without asking the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from semrepa.config import Config, configure, describe, full, mini, override, preset
+from semrepa.runtime import write_json
 
 
 @pytest.mark.parametrize("make", [mini, full])
 def test_json_round_trip(make, tmp_path):
     cfg = override(make(), {"generate.seeds": [3, 4], "finetune.ema": 0.9})
-    assert Config.from_json(cfg.to_json()) == cfg
     assert Config.load(cfg.save(tmp_path / "a" / "config.json")) == cfg
 
 
@@ -103,17 +103,18 @@ def test_wrong_names_and_values_are_refused(changes, message):
         override(mini(), changes)
 
 
-def test_from_json_is_strict_and_forgives_only_fields_with_a_default():
-    values = json.loads(mini().to_json())
+def test_loading_is_strict_and_forgives_only_fields_with_a_default(tmp_path):
+    path = mini().save(tmp_path / "config.json")
+    values = json.loads(path.read_text())
     del values["loss"]["gate"]
-    assert Config.from_json(json.dumps(values)) == mini()
+    assert Config.load(write_json(path, values)) == mini()
     del values["video"]["height"]
     with pytest.raises(ValueError, match="video: missing height; expected a value"):
-        Config.from_json(json.dumps(values))
+        Config.load(write_json(path, values))
     with pytest.raises(ValueError, match="unknown name; did you mean seed"):
-        Config.from_json(json.dumps({"seeed": 1}))
+        Config.load(write_json(path, {"seeed": 1}))
     with pytest.raises(ValueError, match="got list; expected an object"):
-        Config.from_json("[]")
+        Config.load(write_json(path, []))
     with pytest.raises(FileNotFoundError, match=r"expected the config.json of a run"):
         Config.load("nowhere.json")
 
@@ -130,7 +131,7 @@ def test_every_value_is_described():
     rows = describe(override(mini(), {"loss.weight_id": 10}))
     leaves = [
         f"{k}.{n}" if isinstance(v, dict) else k
-        for k, v in mini().to_dict().items()
+        for k, v in dataclasses.asdict(mini()).items()
         for n in (v if isinstance(v, dict) else [k])
     ]
     assert [row.name for row in rows] == leaves

@@ -8,7 +8,7 @@ from tiny import TEXT_LENGTH, tiny_transformer
 from semrepa.config import override
 from semrepa.data.index import ClipRow
 from semrepa.data.video import probe, write_video
-from semrepa.generate import clip_seed, generate, sample_frames, sample_latents, with_transformer
+from semrepa.generate import clip_seed, generate, sample_frames, with_transformer
 from semrepa.models.cogvideox import load_cogvideox
 from semrepa.runtime import autocast
 
@@ -40,6 +40,11 @@ def finetuned(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     tiny_transformer(seed=7).save_pretrained(folder / "transformer")
     return folder
+
+
+def apart(one, other):
+    """Mean difference of two videos, 0 to 255."""
+    return (one.float() - other.float()).abs().mean()
 
 
 def test_finetuned_folder_gives_the_frames_of_the_stock_pipeline(cfg, rows, parts, finetuned, tiny_folder):
@@ -87,22 +92,21 @@ def test_videos_are_written_and_named_by_clip_and_seed(cfg, rows, parts, tmp_pat
 def test_noise_does_not_depend_on_the_batch(cfg, rows, parts):
     settings = {"num_frames": 9, "num_inference_steps": 2}
     first = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8)
-    both = sample_latents(parts, first, ["a person", "a room"], [1, 2], **settings)
-    alone = sample_latents(parts, first[1:], ["a room"], [2], **settings)
-    assert both.shape == (2, 3, 16, 4, 6)
-    assert torch.allclose(both[1:], alone, atol=0.05)
-    other = sample_latents(parts, first[1:], ["a room"], [5], **settings)
-    assert not torch.allclose(other, alone, atol=0.05)
+    both = sample_frames(parts, first, ["a person", "a room"], [1, 2], **settings)
+    alone = sample_frames(parts, first[1:], ["a room"], [2], **settings)
+    other = sample_frames(parts, first[1:], ["a room"], [5], **settings)
+    assert both.shape == (2, 9, 3, 32, 48)
+    assert apart(both[1:], alone) < 1 < apart(other, alone)
 
 
 def test_guidance_changes_the_video(parts):
     settings = {"num_frames": 9, "num_inference_steps": 2}
     first = torch.randint(0, 256, (1, 3, 32, 48), dtype=torch.uint8)
     plain, guided = (
-        sample_latents(parts, first, ["a person"], [1], guidance_scale=scale, **settings)
+        sample_frames(parts, first, ["a person"], [1], guidance_scale=scale, **settings)
         for scale in (1.0, 6.0)
     )
-    assert not torch.allclose(plain, guided, atol=0.05)
+    assert apart(plain, guided) > 1
 
 
 def test_seed_of_a_clip_is_stable():
@@ -120,8 +124,6 @@ def test_transformer_is_exchanged_in_a_copy(parts, finetuned):
 def test_bad_input_is_named(cfg, rows, parts, tmp_path):
     with pytest.raises(ValueError, match="got no clips"):
         generate(cfg, None, [], parts=parts)
-    with pytest.raises(ValueError, match=r"got first frames \(2, 3, 16, 48\); expected \(2, 3, 32, 48\)"):
-        generate(cfg, None, rows, parts=parts, first_frames=torch.zeros(2, 3, 16, 48, dtype=torch.uint8))
     with pytest.raises(FileNotFoundError, match="transformer"):
         generate(cfg, tmp_path, rows, parts=parts)
     first = torch.zeros(2, 3, 32, 48, dtype=torch.uint8)

@@ -96,7 +96,7 @@ def test_no_fresh_run_json_is_a_failure_even_when_all_cells_ran(tmp_path):
         (["-p", "stepz=3"], "did you mean steps?"),
         (["-o", "finetune.stepz=3"], "did you mean finetune.steps?"),
         (["-o", "finetune.steps=many"], "expected a whole number"),
-        (["-o", "finetune.steps"], "expected NAME=VALUE"),
+        (["-o", "finetune.steps"], "expected name=value"),
         (["--preset", "tiny"], "expected one of mini, full"),
     ],
 )

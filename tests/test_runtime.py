@@ -39,12 +39,7 @@ def test_seed_fixes_all_generators():
 
 
 def test_device():
-    assert pick_device("cpu") == torch.device("cpu")
     assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ValueError, match="got 'gpu'; expected auto, cpu"):
-        pick_device("gpu")
-    with pytest.raises(ValueError, match="this machine has"):
-        pick_device("cuda:99")
 
 
 def test_frozen_weights_are_float32_on_cpu_unless_asked():
@@ -97,7 +92,6 @@ def test_run_folder_logs_the_library_only_inside_its_context(tmp_run):
     assert "INFO semrepa.some.part: inside" in text
     assert "outside" not in text
     assert file == tmp_run.path / "train.log"
-    assert tmp_run.metrics_path == tmp_run.path / "metrics.jsonl"
     assert Path(tmp_run) == tmp_run.path
 
 

@@ -1,10 +1,12 @@
 """Which weights a run needs, and what is said when they are missing."""
 
 import pytest
+import torch
 
 from semrepa import weights
 from semrepa.config import full, mini, override
-from semrepa.weights import check_weights
+from semrepa.training import sources
+from semrepa.weights import check_weights, load_base
 
 
 @pytest.fixture
@@ -49,3 +51,13 @@ def test_full_never_takes_mini_weights(shipped):
         check_weights(full())
     assert "5 of 5 missing" in str(caught.value)
     assert str(shipped) not in str(caught.value)
+
+
+def test_only_the_transformer_that_is_trained_is_loaded_in_float32(small_config, tiny_folder):
+    cfg = override(small_config, {"model.weights": str(tiny_folder), "model.dtype": "bfloat16"})
+    sampled, trained = load_base(cfg), sources.load_base(cfg)
+    assert sampled.transformer.dtype == sampled.vae.dtype == trained.vae.dtype == torch.bfloat16
+    assert trained.transformer.dtype == torch.float32
+    assert trained.tokenizer is not None and trained.noise_scheduler is not None
+    only = load_base(cfg, ("vae",))
+    assert only.vae is not None and only.transformer is None

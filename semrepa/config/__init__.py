@@ -5,36 +5,15 @@ cfg.save("runs/a/config.json")
 """
 
 from semrepa.config.presets import Row, configure, describe, full, mini, preset
-from semrepa.config.schema import (
-    Config,
-    DataConfig,
-    DepthConfig,
-    FaceConfig,
-    GenerateConfig,
-    IdentityConfig,
-    ImageConfig,
-    LossConfig,
-    ModelConfig,
-    StructureConfig,
-    TrainConfig,
-    VideoConfig,
-)
+from semrepa.config.schema import Config, LossConfig, StructureConfig, TrainConfig
 from semrepa.config.strict import override
 
 __all__ = [
     "Config",
-    "DataConfig",
-    "DepthConfig",
-    "FaceConfig",
-    "GenerateConfig",
-    "IdentityConfig",
-    "ImageConfig",
     "LossConfig",
-    "ModelConfig",
     "Row",
     "StructureConfig",
     "TrainConfig",
-    "VideoConfig",
     "configure",
     "describe",
     "full",

@@ -4,7 +4,6 @@ A number that the paper does not give is marked "ours". Defaults written here ho
 field without a default differs between them (see `presets.py`).
 """
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,21 +35,19 @@ class VideoConfig(Section):
     width: Count
     """Pixels, a multiple of 16. Paper: 720, Sec. 5.1.1."""
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """`num_frames`, `fps` and `size` (height, width), as readers and renderers of clips take them."""
+        return {"num_frames": self.num_frames, "fps": self.fps, "size": (self.height, self.width)}
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        below = max(5, (self.num_frames - 1) // 4 * 4 + 1)
-        if self.num_frames != below:
-            choice = "5" if self.num_frames < 5 else f"{below} or {below + 4}"
-            raise ValueError(
-                f"num_frames: got {self.num_frames}; expected 4k+1 frames from 5 on "
-                f"(the VAE packs 4 frames into one latent frame); use {choice}"
-            )
-        for name in ("height", "width"):
-            size = getattr(self, name)
-            if size % 16:
-                below = max(16, size // 16 * 16)
-                choice = f"{below} or {below + 16}"
-                raise ValueError(f"{name}: got {size}; expected a multiple of 16; use {choice}")
+        for name, least, step in (("num_frames", 5, 4), ("height", 16, 16), ("width", 16, 16)):
+            got = getattr(self, name)
+            below = max(least, got - (got - least) % step)
+            if got != below:
+                known = f"{least}, {least + step}, {least + 2 * step}, ..."
+                raise ValueError(f"{name}: got {got}; expected {known}; use {below} or {below + step}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,55 +254,31 @@ class Config(Section):
     finetune: TrainConfig
     generate: GenerateConfig
 
-    def to_dict(self) -> dict[str, Any]:
-        """Nested dictionary of plain values (tuples stay tuples)."""
-        return dataclasses.asdict(self)
-
-    def to_json(self) -> str:
-        """JSON text that `from_json` reads back to an equal config."""
-        return json.dumps(self.to_dict(), indent=2)
+    def save(self, path: str | Path) -> Path:
+        """Write the config as JSON, atomically; returns the path."""
+        return write_json(path, self)
 
     @classmethod
-    def from_json(cls, text: str) -> "Config":
-        """Config from JSON text, checked as strictly as `override`.
+    def load(cls, path: str | Path) -> "Config":
+        """Config from a file written by `save`, checked as strictly as `override`.
 
         Args:
-            text: as written by `to_json`; fields that have a default may be missing.
+            path: JSON file; fields that have a default may be missing.
 
         Returns:
             A config equal to the one that was written.
 
         Raises:
+            FileNotFoundError: no such file.
             ValueError: unknown or missing names, a value out of range, or no JSON object.
             TypeError: a value of the wrong type.
-        """
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(
-                f"config: got {type(values).__name__}; expected an object, as to_json() writes it"
-            )
-        return build(cls, values)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the config as JSON, atomically; returns the path."""
-        return write_json(path, self.to_dict())
-
-    @classmethod
-    def load(cls, path: str | Path) -> "Config":
-        """Config from a file written by `save`.
-
-        Args:
-            path: JSON file.
-
-        Returns:
-            The config.
-
-        Raises:
-            FileNotFoundError: no such file.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(
                 f"config: got {path}; expected the config.json of a run, but nothing is there"
             )
-        return cls.from_json(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"config: got {type(values).__name__}; expected an object, as save() writes it")
+        return build(cls, values)

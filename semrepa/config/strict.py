@@ -73,7 +73,7 @@ def override(cfg: T, changes: Mapping[str, Any] | Iterable[str]) -> T:
     """
     if isinstance(changes, str):
         raise TypeError(f'overrides: got {changes!r}; expected a dictionary, or a list like ["a.b=1"]')
-    pairs = changes.items() if isinstance(changes, Mapping) else [_read_pair(text) for text in changes]
+    pairs = changes.items() if isinstance(changes, Mapping) else map(read_pair, changes)
     return build(type(cfg), _nest(pairs), base=cfg)
 
 
@@ -176,14 +176,25 @@ def _nearest(name: str, path: str, hints: Mapping[str, Any]) -> str:
     return f"; expected one of {', '.join(hints)}"
 
 
-def _read_pair(text: str) -> tuple[str, Any]:
+def read_pair(text: str) -> tuple[str, Any]:
+    """Read `name=value` as a command line gives it.
+
+    Args:
+        text: a name, "=", and a YAML scalar or list.
+
+    Returns:
+        Name and value.
+
+    Raises:
+        ValueError: no "=", or no YAML behind it.
+    """
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f'overrides: got {text!r}; expected name=value, like "loss.weight_id=10"')
+        raise ValueError(f'got {text!r}; expected name=value, like "loss.weight_id=10"')
     try:
         return name.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ValueError(f"overrides: got {text!r}; expected a YAML value after the =") from error
+        raise ValueError(f"got {text!r}; expected a YAML value after the =") from error
 
 
 def _leaves(pairs: Iterable[tuple[str, Any]], path: str = "") -> Iterator[tuple[str, Any]]:

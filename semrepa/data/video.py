@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -28,8 +28,6 @@ except ImportError:  # no wheel for this platform
     decord: Any = None
 
 log = logging.getLogger(__name__)
-
-Backend = Literal["auto", "decord", "pyav"]
 
 NOT_FOR_DECORD = ("av1", "libdav1d", "vp9", "libvpx-vp9")
 
@@ -158,9 +156,7 @@ def _read_pyav(
             for frame in _decode(container, path)
         )
         for begin, frame in on_screen(shown, wanted, path):
-            rgb = frame.reformat(
-                width=width, height=height, format="rgb24", interpolation="BILINEAR"
-            ).to_ndarray()
+            rgb = frame.to_ndarray(width=width, height=height, format="rgb24", interpolation="BILINEAR")
             times.append(begin)
             pictures.append(np.rot90(rgb, info.rotation // 90))
     return times, pictures
@@ -170,20 +166,12 @@ def _duration(frame: av.VideoFrame, otherwise: float) -> float:
     return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else otherwise
 
 
-def _decord_reads(info: VideoInfo) -> bool:
-    """Whether decord is known to read such a file correctly."""
-    return (
-        decord is not None
-        and info.codec not in NOT_FOR_DECORD
-        and info.rotation == 0
-        and abs(info.first_pts) <= TOLERANCE
-    )
-
-
 def _read_decord(
-    path: Path, wanted: list[float], inner: tuple[int, int]
+    path: Path, info: VideoInfo, wanted: list[float], inner: tuple[int, int]
 ) -> tuple[list[float], list[np.ndarray]] | None:
-    """Begin times and RGB pictures (h, w, 3) through decord; None when its time stamps cannot be trusted."""
+    """Begin times and RGB pictures (h, w, 3) through decord; None when it is not sure to be right."""
+    if decord is None or info.codec in NOT_FOR_DECORD or info.rotation or abs(info.first_pts) > TOLERANCE:
+        return None
     height, width = inner
     try:
         # Lives only inside this call: an idle reader goes on decoding the whole file into memory.
@@ -220,7 +208,6 @@ def read_clip(
     fps: float,
     size: tuple[int, int],
     start: float = 0.0,
-    backend: Backend = "auto",
 ) -> VideoClip:
     """Sample frames from a video file by time stamp and bring them to one size.
 
@@ -233,7 +220,6 @@ def read_clip(
         fps: frames per second of the sampled clip.
         size: height and width of the frames, pixels, even.
         start: seconds after the first shown frame at which sampling begins.
-        backend: "auto" takes decord where it can be trusted and PyAV elsewhere.
 
     Returns:
         The frames with their source time stamps and where the picture lies in them.
@@ -241,18 +227,14 @@ def read_clip(
     Raises:
         FileNotFoundError: when there is no such file.
         ClipError: when the file is empty, unreadable, or too short; `reason` names which.
-        ValueError: when the request makes no sense, or decord is asked for a file it cannot be trusted with.
+        ValueError: when the request makes no sense.
     """
     path = Path(path)
     _check_request(num_frames, fps, size, start)
     info = probe(path)
     content = content_box(info.width, info.height, size)
     wanted = [start + k / fps for k in range(num_frames)]
-    read = _read_decord(path, wanted, content[2:]) if backend != "pyav" and _decord_reads(info) else None
-    if read is None and backend == "decord":
-        raise ValueError(
-            f"got backend='decord' for {path}, which decord cannot be trusted with; use 'auto' or 'pyav'"
-        )
+    read = _read_decord(path, info, wanted, content[2:])
     times, pictures = read or _read_pyav(path, info, wanted, content[2:])
     frames = np.zeros((num_frames, *size, 3), np.uint8)
     top, left, height, width = content

@@ -12,12 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from semrepa.shapes import Embeddings, FaceMask, PerSample
+from semrepa.shapes import Embeddings, FaceMask, PerFrame, PerSample
 
 Missing = Literal["skip", "zero"]
-
-PerFrame = Float[Tensor, "b n"]
-"""One cosine per frame, NaN where there is none."""
 
 Reference = Float[Tensor, "b d"]
 """One embedding per clip, (b, d)."""

@@ -3,14 +3,10 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from semrepa.shapes import Frames, PerSample
-
-PerFrame = Float[Tensor, "b n"]
-"""One number per frame."""
+from semrepa.shapes import Frames, PerFrame, PerSample
 
 SsimVariant = Literal["gaussian", "uniform"]
 """The window: 11x11 gaussian of sigma 1.5 as in the SSIM paper, or 7x7 uniform as in skimage's default."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from semrepa.provenance import Kind
+from semrepa.provenance import Kind, Provenance, require_one_provenance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
         ValueError: see `means` and `paired_differences`.
     """
     rows = list(rows)
-    kind = one_kind(rows)
+    kind = _kind(rows)
     table: list[dict[str, object]] = []
     parts = [("{}", means(rows))]
     if baseline is not None:
@@ -161,30 +161,6 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
     return table
 
 
-def one_kind(rows: Iterable[ClipScores]) -> Kind:
-    """The kind of weights behind all rows.
-
-    Args:
-        rows: scores of clips.
-
-    Returns:
-        The common kind.
-
-    Raises:
-        ValueError: no rows, or rows of mixed kinds.
-    """
-    arms: dict[Kind, set[str]] = {}
-    for row in rows:
-        arms.setdefault(row.provenance, set()).add(row.arm)
-    if len(arms) != 1:
-        found = (
-            "; ".join(f"{kind}: {', '.join(sorted(names))}" for kind, names in sorted(arms.items()))
-            or "no rows"
-        )
-        raise ValueError(f"got scores of {found}; expected one kind of weights; make one table for each")
-    return next(iter(arms))
-
-
 def write_scores(path: Path | str, rows: Iterable[ClipScores]) -> Path:
     """Write scores as one JSON object per line.
 
@@ -201,26 +177,9 @@ def write_scores(path: Path | str, rows: Iterable[ClipScores]) -> Path:
     return Path(path)
 
 
-def read_scores(path: Path | str) -> list[ClipScores]:
-    """Read what `write_scores` wrote.
-
-    Args:
-        path: file to read.
-
-    Returns:
-        The scores.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    return [
-        ClipScores(**json.loads(line)) for line in Path(path).read_text(encoding="utf-8").splitlines() if line
-    ]
-
-
 def _by_arm(rows: Iterable[ClipScores]) -> dict[str, dict[str, Mapping[str, float]]]:
     rows = list(rows)
-    one_kind(rows)
+    _kind(rows)
     arms: dict[str, dict[str, Mapping[str, float]]] = {}
     for row in rows:
         clips = arms.setdefault(row.arm, {})
@@ -230,6 +189,13 @@ def _by_arm(rows: Iterable[ClipScores]) -> dict[str, dict[str, Mapping[str, floa
             )
         clips[row.clip] = row.values
     return arms
+
+
+def _kind(rows: Iterable[ClipScores]) -> Kind:
+    """The kind of weights behind all rows."""
+    return require_one_provenance(
+        Provenance(name=row.arm, source=row.clip, kind=row.provenance) for row in rows
+    )
 
 
 def _names(arms: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:

@@ -84,7 +84,12 @@ def load_cogvideox(
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise ValueError(f"got unknown parts {', '.join(unknown)}; expected some of {', '.join(PARTS)}")
-    folder = _local_folder(source)
+    folder = local_folder(source)
+    if folder is None:
+        raise FileNotFoundError(
+            f"got {str(source)!r}, which is neither a folder nor a checkpoint in the local hub cache; "
+            f"give a diffusers folder, or download it first: hf download {source}"
+        )
     missing = [_CONFIG_FILES[part] for part in parts if not (folder / _CONFIG_FILES[part]).is_file()]
     if missing:
         raise FileNotFoundError(
@@ -92,6 +97,16 @@ def load_cogvideox(
             "copy the missing parts there, or download the checkpoint again"
         )
     return CogVideoX(source=str(source), **{part: _load(part, folder, device, dtype) for part in parts})
+
+
+def local_folder(source: str | Path) -> Path | None:
+    """The folder itself, or where the local hub cache holds a checkpoint of that name; None: neither."""
+    if Path(source).is_dir():
+        return Path(source)
+    try:
+        return Path(snapshot_download(str(source), local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
 
 
 def pipeline(parts: CogVideoX) -> CogVideoXImageToVideoPipeline:
@@ -213,18 +228,6 @@ def predict_v(
     """
     joined = torch.cat([noisy_latents, image_latents.to(noisy_latents.dtype)], dim=2)
     return call_transformer(transformer, joined, prompt_embeds, timesteps)
-
-
-def _local_folder(source: str | Path) -> Path:
-    if Path(source).is_dir():
-        return Path(source)
-    try:
-        return Path(snapshot_download(str(source), local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        raise FileNotFoundError(
-            f"got {str(source)!r}, which is neither a folder nor a checkpoint in the local hub cache; "
-            f"give a diffusers folder, or download it first: hf download {source}"
-        ) from error
 
 
 def _load(part: Part, folder: Path, device: torch.device | str, dtype: torch.dtype) -> Any:

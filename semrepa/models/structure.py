@@ -29,6 +29,7 @@ class StructureAligner(ModelMixin, ConfigMixin):
         sample_width: latent width it is trained on.
         structure_input: what it is trained on: a record for those who use it.
         colormap: depth colours it is trained on: a record, since its answers mean nothing in other colours.
+        time_embed_dim: size of the timestep's embedding; None: a quarter of the width, at most 512.
 
     Raises:
         ValueError: when `structure_input` or `colormap` is none of the known ones.
@@ -50,19 +51,19 @@ class StructureAligner(ModelMixin, ConfigMixin):
         sample_width: int = 90,
         structure_input: StructureInput = "clean",
         colormap: Colormap = "inferno",
+        time_embed_dim: int | None = None,
     ) -> None:
         super().__init__()
         if structure_input not in get_args(StructureInput):
             raise ValueError(f"got structure_input={structure_input!r}; expected 'clean' or 'noisy'")
         if colormap not in get_args(Colormap):
             raise ValueError(f"got colormap={colormap!r}; expected one of {', '.join(get_args(Colormap))}")
-        width = num_heads * head_dim
         self.transformer = CogVideoXTransformer3DModel(
             num_attention_heads=num_heads,
             attention_head_dim=head_dim,
             in_channels=channels,
             out_channels=channels,
-            time_embed_dim=min(512, width // 4),
+            time_embed_dim=time_embed_dim or min(512, num_heads * head_dim // 4),
             text_embed_dim=1,
             max_text_seq_length=1,
             num_layers=num_layers,
@@ -70,6 +71,31 @@ class StructureAligner(ModelMixin, ConfigMixin):
             sample_width=sample_width,
             use_rotary_positional_embeddings=True,
         )
+
+    def warm_start(self, backbone: CogVideoXTransformer3DModel) -> None:
+        """Take over the first layers of a backbone: what embeds latents and timesteps, and the first blocks.
+
+        An image-to-video backbone reads noisy latents, then image latents: only the weights for the former
+        are taken. Text projection and output layers stay as they are.
+
+        Args:
+            backbone: CogVideoX 1.0 transformer of the aligner's width, with at least its number of blocks.
+
+        Raises:
+            ValueError: a layer that is not there or has another shape; then nothing is taken over.
+        """
+        own, theirs = self.transformer.state_dict(), backbone.state_dict()
+        theirs["patch_embed.proj.weight"] = theirs["patch_embed.proj.weight"][:, : self.config.channels]
+        first = ("patch_embed.proj.", "time_embedding.", "transformer_blocks.")
+        taken = {name: theirs.get(name) for name in own if name.startswith(first)}
+        for name, value in taken.items():
+            if value is None or value.shape != own[name].shape:
+                found = "no such layer" if value is None else f"shape {tuple(value.shape)}"
+                raise ValueError(
+                    f"{name}: got {found} in the backbone; expected shape {tuple(own[name].shape)}; make the "
+                    "aligner with the backbone's num_heads, head_dim and time_embed_dim, and no more layers"
+                )
+        self.transformer.load_state_dict(taken, strict=False)
 
     def forward(self, latents: Latents, timesteps: Timesteps | None = None) -> Latents:
         """Predict depth latents.

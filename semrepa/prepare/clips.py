@@ -104,8 +104,7 @@ def _extra_rows(cfg: Config, cache_dir: Path) -> list[ClipRow]:
 
 def _render_all(rows: Sequence[ClipRow], cfg: Config) -> None:
     """Render in one process for each core."""
-    size = (cfg.video.height, cfg.video.width)
-    render = partial(render_row, size=size, num_frames=cfg.video.num_frames, fps=cfg.video.fps)
+    render = partial(render_row, **cfg.video.shape)
     workers = min(os.cpu_count() or 1, len(rows))
     if workers == 1:
         for row in rows:

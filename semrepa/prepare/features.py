@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from semrepa.data.people import PersonFilter
 from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash
 from semrepa.data.video import ClipError, VideoClip, read_clip, reader_versions
 from semrepa.depth import colorize, depth_range, normalize
-from semrepa.models.cogvideox import encode_prompts, load_cogvideox
+from semrepa.models.cogvideox import encode_prompts
 from semrepa.models.latents import encode
 from semrepa.prepare.clips import world_hash
 from semrepa.provenance import Provenance, sha256_of
 from semrepa.runtime import compute_dtype, pick_device, write_json
 from semrepa.shapes import Depth, Frames
 from semrepa.teachers import DepthTeacher, FaceTeacher
-from semrepa.weights import check_weights
+from semrepa.weights import check_weights, load_base
 
 log = logging.getLogger(__name__)
 
@@ -52,23 +52,6 @@ class Teachers:
     """Whose face is in each frame."""
     people: PersonFilter
     """Whether there is a person at all."""
-
-
-@dataclass
-class Stopwatch:
-    """Seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Total by stage."""
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of this block to stage `name`."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
 def load_teachers(cfg: Config) -> Teachers:
@@ -147,6 +130,7 @@ def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, object]
     """
     model, depth, face = weights
     folder = Path(model.source)
+    transformer = json.loads((folder / "transformer" / "config.json").read_text())
     return {
         "schema": SCHEMA,
         "readers": reader_versions(),
@@ -154,18 +138,13 @@ def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, object]
         "vae": sha256_of(folder / "vae"),
         "text_encoder": sha256_of(folder / "text_encoder"),
         "tokenizer": sha256_of(folder / "tokenizer"),
-        "text_length": text_length(folder),
+        "text_length": transformer["max_text_seq_length"],
         "dtype": str(compute_dtype(pick_device(), cfg.model.dtype)),
         "depth": [cfg.depth.teacher, world_hash() if cfg.depth.teacher == "exact" else depth.sha256],
         "colormap": cfg.depth.colormap,
         "face": [face.sha256, *cfg.face.detector_size, cfg.face.min_score, cfg.face.min_size],
         "people": [cfg.data.min_person_score, cfg.data.min_person_area],
     }
-
-
-def text_length(folder: Path) -> int:
-    """Tokens of a caption that the transformer in a diffusers folder expects."""
-    return int(json.loads((folder / "transformer" / "config.json").read_text())["max_text_seq_length"])
 
 
 def prepare(
@@ -205,7 +184,7 @@ def prepare(
     todo = [row for row in todo if (row.id, sources[row.id]) not in left_out]
     if todo:
         log.info("preparing %d of %d clips in %s", len(todo), len(rows), folder)
-        _fill(store, todo, cfg, Path(weights[0].source), teachers or load_teachers(cfg), progress)
+        _fill(store, todo, cfg, teachers or load_teachers(cfg), progress)
     return store
 
 
@@ -220,20 +199,17 @@ def _fill(
     store: FeatureStore,
     rows: Sequence[ClipRow],
     cfg: Config,
-    model: Path,
     teachers: Teachers,
     progress: Progress | None,
 ) -> None:
-    watch = Stopwatch()
-    with watch.stage("text"):
-        prompts = _embed_captions(cfg, model, sorted({row.caption for row in rows}))
-    device = pick_device()
-    vae: Any = load_cogvideox(
-        model, parts=("vae",), device=device, dtype=compute_dtype(device, cfg.model.dtype)
-    ).vae
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "text"):
+        captions = sorted({row.caption for row in rows})
+        prompts = _embed_captions(cfg, captions, store.fingerprint["text_length"])
+    vae: Any = load_base(cfg, ("vae",)).vae
     rejected = 0
     for done, row in enumerate(rows, 1):
-        outcome = _process(row, cfg, vae, teachers, watch)
+        outcome = _process(row, cfg, vae, teachers, seconds)
         if isinstance(outcome, Reject):
             log.info("left out: %s", outcome.message)
             store.reject(replace(outcome, source=source_hash(row)))
@@ -242,16 +218,23 @@ def _fill(
             store.write(row.id, outcome | {"prompt_embeds": prompts[row.caption]}, source_hash(row))
         if progress:
             progress(done, len(rows), row.id)
-    report = {"written": len(rows) - rejected, "rejected": rejected, "seconds": watch.seconds}
+    report = {"written": len(rows) - rejected, "rejected": rejected, "seconds": seconds}
     write_json(store.folder / "report.json", report)
 
 
-def _embed_captions(cfg: Config, model: Path, captions: Sequence[str]) -> dict[str, Float[Tensor, "l e"]]:
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that this block takes to a stage."""
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+def _embed_captions(cfg: Config, captions: Sequence[str], length: int) -> dict[str, Float[Tensor, "l e"]]:
     """Text features of each caption, float16 on the CPU; the text encoder is freed again."""
-    device = pick_device()
-    dtype = compute_dtype(device, cfg.model.dtype)
-    parts = load_cogvideox(model, parts=("tokenizer", "text_encoder"), device=device, dtype=dtype)
-    length = text_length(model)
+    parts = load_base(cfg, ("tokenizer", "text_encoder"))
     embeds: list[Tensor] = []
     for first in range(0, len(captions), TEXT_BATCH):
         some = captions[first : first + TEXT_BATCH]
@@ -260,37 +243,27 @@ def _embed_captions(cfg: Config, model: Path, captions: Sequence[str]) -> dict[s
 
 
 def _process(
-    row: ClipRow, cfg: Config, vae: AutoencoderKLCogVideoX, teachers: Teachers, watch: Stopwatch
+    row: ClipRow, cfg: Config, vae: AutoencoderKLCogVideoX, teachers: Teachers, seconds: dict[str, float]
 ) -> Record | Reject:
     """The record of one clip without its text, or why it is left out."""
-    video = cfg.video
     try:
-        with watch.stage("read"):
-            clip = read_clip(
-                row.path,
-                num_frames=video.num_frames,
-                fps=video.fps,
-                size=(video.height, video.width),
-                start=row.start,
-            )
+        with _timed(seconds, "read"):
+            clip = read_clip(row.path, start=row.start, **cfg.video.shape)
     except ClipError as error:
         return Reject(row.id, error.reason, str(error))
     except FileNotFoundError as error:
         return Reject(row.id, "missing", str(error))
-    with watch.stage("people"):
+    with _timed(seconds, "people"):
         sighting = teachers.people(clip.frames)
     if not sighting.present:
-        message = (
-            f"got {row.path} with nobody in it (best score {sighting.score:.2f}, area {sighting.area:.3f}); "
-        )
-        return Reject(
-            row.id, "no_person", message + "expected a person; lower data.min_person_score or leave it out"
-        )
-    with watch.stage("face"):
+        found = f"best score {sighting.score:.2f}, area {sighting.area:.3f}"
+        remedy = "expected a person; lower data.min_person_score or leave it out"
+        return Reject(row.id, "no_person", f"got {row.path} with nobody in it ({found}); {remedy}")
+    with _timed(seconds, "face"):
         track = teachers.face(clip.frames)
-    with watch.stage("depth"):
+    with _timed(seconds, "depth"):
         depth_frames, value_range = _look_deep(row, clip, cfg, teachers.depth)
-    with watch.stage("vae"):  # both at once: in float32 on a CPU a batch of one is ten times slower
+    with _timed(seconds, "vae"):  # both at once: in float32 on a CPU a batch of one is ten times slower
         latents = encode(vae, torch.cat([clip.frames[None], depth_frames])).half().cpu()
     return {
         "latents": latents[0],

@@ -12,18 +12,16 @@ from semrepa.config import Config
 from semrepa.data.dataset import Batch
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
-from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
-from semrepa.provenance import mini_asset
 from semrepa.runtime import pick_device, seed_everything
-from semrepa.shapes import AlphaTable
 from semrepa.training.checkpoint import publish
 from semrepa.training.floors import floors, sample
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
 from semrepa.training.objectives import IdentityObjective, StructureObjective
 from semrepa.training.sources import heldout_batches, store_record, training_stream, weights_record
+from semrepa.weights import load_base
 
 
 def pretrain_structure(
@@ -34,7 +32,6 @@ def pretrain_structure(
     train_ids: Sequence[str],
     heldout_ids: Sequence[str] = (),
     aligner: StructureAligner | None = None,
-    table: AlphaTable | None = None,
     resume: bool | None = None,
 ) -> Iterator[StepLog]:
     """Pretrain the structure aligner; it ends up in `run_dir/structure_aligner`.
@@ -46,7 +43,6 @@ def pretrain_structure(
         train_ids: training clips.
         heldout_ids: clips for evaluation.
         aligner: where to start, not changed; None starts from random weights.
-        table: noise table for the noisy formulation; None reads it from the base model that `cfg` names.
         resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_structure` says.
 
     Returns:
@@ -58,9 +54,10 @@ def pretrain_structure(
 
     Source: Eq. (2) to (5), Sec. 4.2.1.
     """
-    config, noisy = cfg.pretrain_structure, cfg.structure.input == "noisy"
+    config = cfg.pretrain_structure
     stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
-    table = (_noise_table(cfg) if table is None else table) if noisy else None
+    base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
+    table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
     if aligner is None:
         seed_everything(cfg.seed)
         aligner = new_structure_aligner(cfg)
@@ -170,12 +167,6 @@ def new_identity_aligner(cfg: Config, sample: Batch) -> IdentityAligner:
     )
     aligner.set_normalization(sample.latents, sample.depth_latents if identity.use_depth else None)
     return aligner
-
-
-def _noise_table(cfg: Config) -> AlphaTable:
-    source = cfg.model.weights or mini_asset("cogvideox")
-    parts = load_cogvideox(source, parts=("noise_scheduler",))
-    return alphas_cumprod(parts.noise_scheduler, pick_device())
 
 
 def _recipe(

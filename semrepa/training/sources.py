@@ -7,18 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 from accelerate import PartialState
 from torch import nn
 
+from semrepa import weights
 from semrepa.config import Config
 from semrepa.data.dataset import Batch, StoreDataset, batches
 from semrepa.data.store import FeatureStore
-from semrepa.models.cogvideox import PARTS, CogVideoX, load_cogvideox
+from semrepa.models.cogvideox import PARTS, CogVideoX
 from semrepa.models.freeze import freeze
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
 from semrepa.provenance import mini_asset
-from semrepa.runtime import compute_dtype, pick_device
+from semrepa.runtime import pick_device
 from semrepa.training.alignment import Aligners, check_available, wanted_losses
 
 M = TypeVar("M", StructureAligner, IdentityAligner)
@@ -102,23 +104,10 @@ def weights_record(model: nn.Module | None) -> str | None:
 
 
 def load_base(cfg: Config) -> CogVideoX:
-    """Load the base model: its transformer in float32 to be trained, the other parts frozen.
-
-    Args:
-        cfg: names the checkpoint and the precision of frozen weights.
-
-    Returns:
-        All parts, on the device of the run.
-
-    Raises:
-        FileNotFoundError: the checkpoint or parts of it are not on this machine.
-    """
-    device, source = pick_device(), cfg.model.weights or mini_asset("cogvideox")
-    dtype = compute_dtype(device, cfg.model.dtype)
-    frozen = tuple(part for part in PARTS if part != "transformer")
-    trained = load_cogvideox(source, parts=("transformer",), device=device)
-    rest = load_cogvideox(source, parts=frozen, device=device, dtype=dtype)
-    return dataclasses.replace(rest, transformer=trained.transformer)
+    """Load the base model with its transformer in float32, to be trained; see `semrepa.weights.load_base`."""
+    trained = weights.load_base(cfg, ("transformer",), dtype=torch.float32)
+    frozen = weights.load_base(cfg, [part for part in PARTS if part != "transformer"])
+    return dataclasses.replace(frozen, transformer=trained.transformer)
 
 
 def load_aligners(cfg: Config) -> Aligners:

@@ -77,15 +77,9 @@ def videos(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX
         generate(cfg, source, rows, out_dir=folder, parts=parts)
         write_json(folder / "made_from.json", made_from)
     names = [f"{row.id}-seed{seed}.mp4" for seed in cfg.generate.seeds for row in rows]
-    return torch.stack([_read(session, folder / name) for name in names])
+    return torch.stack([read_clip(folder / name, **cfg.video.shape).frames for name in names])
 
 
 def _record(folder: Path) -> object:
     file = folder / "made_from.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-
-def _read(session: Session, path: Path) -> torch.Tensor:
-    video = session.cfg.video
-    size = (video.height, video.width)
-    return read_clip(path, num_frames=video.num_frames, fps=video.fps, size=size).frames

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
-from semrepa.ui.pictures import GAP, pick, to_array, to_images
+from semrepa.ui.pictures import GAP, montage, one_clip, pick, to_array, to_images
 from semrepa.ui.show import is_headless, show
 from semrepa.ui.style import (
     BLUE,
@@ -99,7 +99,7 @@ def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent cha
     Returns:
         Explorer with the controls `source` and `latent_frame`. All pictures share one symmetric scale.
     """
-    arrays = {label: _clip(values) for label, values in latents.items()}
+    arrays = {label: one_clip(values, 4) for label, values in latents.items()}
     limit = float(np.quantile(np.abs(np.stack(list(arrays.values()))), 0.995))
     count = len(next(iter(arrays.values())))
 
@@ -216,10 +216,8 @@ def _crops(axes: Axes, faces: np.ndarray, found: np.ndarray, frame: int, fps: fl
     """Seven faces in a strip; the one nearest to the chosen frame has its time in bold."""
     shown = pick(len(faces), 7)
     size = faces.shape[1]
-    sheet = np.full((size, len(shown) * (size + GAP) - GAP, 3), 255, np.uint8)
-    for place, index in enumerate(shown):
-        sheet[:, place * (size + GAP) : place * (size + GAP) + size] = faces[index] if found[index] else 240
-    bare(axes).imshow(sheet)
+    blank = np.full_like(faces[0], 240)
+    bare(axes).imshow(montage([[faces[index] if found[index] else blank for index in shown]]))
     nearest = int(np.abs(shown - frame).argmin())
     for place, index in enumerate(shown):
         middle = place * (size + GAP) + size / 2
@@ -284,8 +282,3 @@ def _noise_curve(axes: Axes, times: list[int], values: np.ndarray, index: int) -
     axes.axvline(times[index], color=ORANGE, linewidth=1)
     axes.set_xlabel("timestep")
     axes.set_ylim(bottom=min(0, values.min()))
-
-
-def _clip(values: ArrayLike) -> np.ndarray:
-    array = to_array(values)
-    return array[0] if array.ndim == 5 and len(array) == 1 else array

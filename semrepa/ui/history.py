@@ -75,17 +75,16 @@ def to_history(records: Iterable[Any]) -> History:
     }
 
 
-def smooth(values: np.ndarray, span: int | None = None) -> np.ndarray:
+def smooth(values: np.ndarray) -> np.ndarray:
     """Average each point with its neighbours on both sides, so that the curve does not lag behind.
 
     Args:
         values: one number per logged step; non-finite ones are stepped over.
-        span: how many steps the average reaches; a fifteenth of the curve when None.
 
     Returns:
         The smoothed values, same length; NaN where nothing finite is near.
     """
-    keep = 1 - 2 / (max(3, span or len(values) // 15) + 1)
+    keep = 1 - 2 / (max(3, len(values) // 15) + 1)
     total, weight = _decayed(values, keep) + _decayed(values[::-1], keep)[:, ::-1]
     return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 0)
 

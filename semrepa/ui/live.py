@@ -35,7 +35,6 @@ def live(
     stream: Iterable[LogType],
     run_dir: Path | str | None = None,
     *,
-    floors: Floors | None = None,
     title: str = "",
     total: int | None = None,
 ) -> list[LogType]:
@@ -49,7 +48,6 @@ def live(
     Args:
         stream: the generator, such as `finetune(cfg, store, run_dir)`.
         run_dir: the run folder; without it only the stream itself is drawn.
-        floors: scores of an answer that has learned nothing, see `losses`; None: those that the run noted.
         title: headline of the plot.
         total: steps in the whole run, for the time left.
 
@@ -60,7 +58,7 @@ def live(
         KeyboardInterrupt: when interrupted in a headless run, after the last picture.
     """
     logs: list[LogType] = []
-    view = _Plot(run_dir, floors, title) if in_kernel() else _Lines(title)
+    view = _Plot(run_dir, title) if in_kernel() else _Lines(title)
     clock = _Clock(total, view.every)
     stopped = False
     try:
@@ -119,14 +117,15 @@ class _Plot:
 
     every = REDRAW_SECONDS
 
-    def __init__(self, run_dir: Path | str | None, floors: Floors | None, title: str) -> None:
-        self.run_dir, self.floors, self.title = run_dir, floors, title
+    def __init__(self, run_dir: Path | str | None, title: str) -> None:
+        self.run_dir, self.title = run_dir, title
+        self.floors: Floors | None = None
         self.handle = None
 
     def update(self, history: History, note: str, *, final: bool = False) -> None:
         from IPython.display import display
 
-        if self.floors is None and self.run_dir is not None and _is_logged(self.run_dir):
+        if self.floors is None and _is_logged(self.run_dir):
             self.floors = read_floors(self.run_dir)
         figure = losses(history, floors=self.floors, title=self.title, note=note)
         plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
@@ -170,11 +169,9 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
 
 
-def _is_logged(run_dir: Path | str) -> bool:
-    return (Path(run_dir) / METRICS).is_file()
+def _is_logged(run_dir: Path | str | None) -> bool:
+    return run_dir is not None and (Path(run_dir) / METRICS).is_file()
 
 
 def _history(logs: list[LogType], run_dir: Path | str | None) -> History:
-    if run_dir is not None and _is_logged(run_dir):
-        return read_history(run_dir)
-    return to_history(logs)
+    return read_history(run_dir) if _is_logged(run_dir) else to_history(logs)

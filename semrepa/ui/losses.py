@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 
 from semrepa.ui.history import Floors, History, Series, panels, smooth
 from semrepa.ui.style import (
+    BESIDE,
     BLUE,
     GREY,
     INK,
@@ -23,8 +24,6 @@ from semrepa.ui.style import (
     new_figure,
     styled,
 )
-
-SMALL = {"textcoords": "offset points", "fontsize": 8.5}
 
 Floor = float | Mapping[str, float] | None
 """The floors of one panel: one number, several with names, or none."""
@@ -72,7 +71,7 @@ def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floo
     if evaluated is not None:
         axes.plot(*evaluated, "o", color=INK, markersize=4.5, markerfacecolor="white", zorder=3)
         first = (evaluated[0][0], evaluated[1][0])
-        axes.annotate("held out", first, (6, 4), **SMALL)
+        axes.annotate("held out", first, (6, 4), **BESIDE)
     levels = _levels(floor)
     _scale(axes, np.concatenate([values[finite], (evaluated or ((), ()))[1], list(levels.values())]))
     for label, level in levels.items():
@@ -161,7 +160,7 @@ def _bar(axes: Axes, row: int, parts: Mapping[str, float]) -> None:
             text = {"ha": "center", "va": "center", "fontsize": 8.5, "fontweight": "bold"}
             axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=PAPER, **text)
         else:
-            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=color, **SMALL)
+            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=color, **BESIDE)
         left += share
 
 

@@ -16,7 +16,6 @@ _SCRIPT_FROM_NETWORK = re.compile(r"<script[^>]*\bsrc=[\"'](?:https?:)?//[^>]*>\
 _MERMAID = re.compile(r"<script type=\"module\">.{0,400}?mermaid.*?</script>", re.IGNORECASE | re.DOTALL)
 _NOTEBOOK_LINK = re.compile(r'href="(\w+)\.(?:ipynb|html)"')
 """A link from one notebook to another; in a report each has its own folder."""
-_KEY_METRICS = 4
 
 _STYLE = """
 :root{color-scheme:light}
@@ -160,12 +159,11 @@ def _card(entry: Entry) -> str:
     )
 
 
-def key_metrics(metrics: Mapping[str, object], count: int = _KEY_METRICS) -> list[tuple[str, str]]:
-    """Pick the first few numbers of a run, as name and short text.
+def key_metrics(metrics: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Pick the first four numbers of a run, as name and short text.
 
     Args:
         metrics: metrics of a run.json, most important first; only numbers are shown.
-        count: how many at most.
 
     Returns:
         Name and value, for example `("AbsRel", "0.0712")`.
@@ -173,4 +171,4 @@ def key_metrics(metrics: Mapping[str, object], count: int = _KEY_METRICS) -> lis
     numbers = [
         (name, value) for name, value in metrics.items() if type(value) in (int, float) and name != "seconds"
     ]
-    return [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers[:count]]
+    return [(name.replace("_", " "), f"{value:.4g}") for name, value in numbers[:4]]

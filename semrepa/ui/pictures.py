@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 from matplotlib.cm import ScalarMappable
@@ -26,6 +25,12 @@ def to_array(values: ArrayLike | torch.Tensor) -> np.ndarray:
     return np.asarray(values)
 
 
+def one_clip(values: ArrayLike | torch.Tensor, axes: int) -> np.ndarray:
+    """Bring values to numpy, without the batch axis of a single clip; `axes` is how many axes stay."""
+    array = to_array(values)
+    return array[0] if array.ndim == axes + 1 and len(array) == 1 else array
+
+
 def to_images(frames: ArrayLike) -> np.ndarray:
     """Bring frames to uint8 pictures as plotting libraries want them.
 
@@ -38,8 +43,7 @@ def to_images(frames: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: for any other shape.
     """
-    array = to_array(frames)
-    array = array[0] if array.ndim == 5 and len(array) == 1 else array
+    array = one_clip(frames, 4)
     if array.ndim != 4 or array.shape[1] != 3:
         raise ValueError(
             f"got frames of shape {array.shape}; expected (n, 3, H, W), one clip; index the batch first"
@@ -102,9 +106,8 @@ def montage(grid: Sequence[Sequence[np.ndarray]], gap: int = GAP) -> np.ndarray:
     sheet = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 3), 255, np.uint8)
     for r, row in enumerate(grid):
         for c, picture in enumerate(row):
-            sheet[r * (high + gap) : r * (high + gap) + high, c * (wide + gap) : c * (wide + gap) + wide] = (
-                picture
-            )
+            top, left = r * (high + gap), c * (wide + gap)
+            sheet[top : top + high, left : left + wide] = picture
     return sheet
 
 
@@ -131,7 +134,7 @@ def depth_figure(
     Returns:
         The figure, with a colour bar in metres.
     """
-    images, metres = to_images(frames), _values(depth)
+    images, metres = to_images(frames), one_clip(depth, 3).astype(np.float32)
     shown = pick(len(images), columns)
     disparity = 1 / metres
     norm = Normalize(disparity.min(), disparity.max())
@@ -193,7 +196,8 @@ def aligner_figure(
     Returns:
         The figure; the error has its own colour bar, and its mean is written on each row.
     """
-    images, target, answer = to_images(frames), _values(teacher), _values(predicted)
+    images = to_images(frames)
+    target, answer = (one_clip(maps, 3).astype(np.float32) for maps in (teacher, predicted))
     error = np.abs(answer - target)
     rows, aspect = len(images), images.shape[1] / images.shape[2]
     figure, grid = new_figure(11, 2.62 * aspect * rows + 0.85, rows, 4, dpi=PICTURE_DPI, title=title)
@@ -218,17 +222,11 @@ def aligner_figure(
     return figure
 
 
-def _values(maps: ArrayLike) -> np.ndarray:
-    array = to_array(maps).astype(np.float32)
-    return array[0] if array.ndim == 4 and len(array) == 1 else array
-
-
-def side_by_side(clips: Mapping[str, ArrayLike], *, gap: int = GAP) -> np.ndarray:
+def side_by_side(clips: Mapping[str, ArrayLike]) -> np.ndarray:
     """Join clips of one size left to right, with each label written above its clip.
 
     Args:
         clips: label to frames (n, 3, H, W); the shortest clip sets the length.
-        gap: white pixels between clips.
 
     Returns:
         uint8 frames (n, 3, H', W'), both sides even, ready for `write_side_by_side`.
@@ -236,17 +234,14 @@ def side_by_side(clips: Mapping[str, ArrayLike], *, gap: int = GAP) -> np.ndarra
     pictures = {label: to_images(frames) for label, frames in clips.items()}
     high, wide = next(iter(pictures.values())).shape[1:3]
     band = max(14, high // 9)
-    header = Image.new("RGB", (len(pictures) * (wide + gap) - gap, band), PAPER)
+    header = Image.new("RGB", (len(pictures) * (wide + GAP) - GAP, band), PAPER)
     draw = ImageDraw.Draw(header)
     font = ImageFont.load_default(size=band * 0.72)
     for column, label in enumerate(pictures):
-        draw.text((column * (wide + gap) + 2, band / 2), label, fill="black", font=font, anchor="lm")
+        draw.text((column * (wide + GAP) + 2, band / 2), label, fill="black", font=font, anchor="lm")
     length = min(len(clip) for clip in pictures.values())
-    joined = [
-        np.vstack([np.asarray(header), montage([[clip[i] for clip in pictures.values()]], gap)])
-        for i in range(length)
-    ]
-    video = np.stack(joined)
+    rows = [montage([[clip[i] for clip in pictures.values()]]) for i in range(length)]
+    video = np.stack([np.vstack([np.asarray(header), row]) for row in rows])
     even = np.pad(
         video, [(0, 0), (0, video.shape[1] % 2), (0, video.shape[2] % 2), (0, 0)], constant_values=255
     )
@@ -268,9 +263,3 @@ def write_side_by_side(path: Path | str, clips: Mapping[str, ArrayLike], *, fps:
 
     write_video(Path(path), torch.from_numpy(side_by_side(clips)), fps=fps)
     return Path(path)
-
-
-def cmap_colors(values: ArrayLike, colormap: str) -> np.ndarray:
-    """Colour values in [0, 1] (n, H, W) as uint8 frames (n, 3, H, W), for scrubbers and sheets."""
-    colored = matplotlib.colormaps[colormap](_values(values), bytes=True)[..., :3]
-    return np.ascontiguousarray(colored.transpose(0, 3, 1, 2))

@@ -15,6 +15,7 @@ from semrepa.analysis import IdDistances, Verification
 from semrepa.metrics.report import ClipScores, Interval, means, paired_differences
 from semrepa.ui.pictures import to_array
 from semrepa.ui.style import (
+    BESIDE,
     BLUE,
     CYCLE,
     DASHES,
@@ -28,7 +29,6 @@ from semrepa.ui.style import (
     styled,
 )
 
-BESIDE = {"textcoords": "offset points", "fontsize": 8.5}
 BOX = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
 
 
@@ -233,7 +233,6 @@ def lines(
     x: str,
     y: str,
     title: str = "",
-    log: bool = False,
     floors: Mapping[str, float] | None = None,
 ) -> Figure:
     """Draw a few labelled lines: error against noise level, a recorded run beside a live one.
@@ -243,7 +242,6 @@ def lines(
         x: what x is, with its unit.
         y: what y is, with its unit.
         title: headline.
-        log: log scale for y.
         floors: label to a level drawn as a dashed line.
 
     Returns:
@@ -258,7 +256,6 @@ def lines(
         ends.append((label, float(up[-1]), color))
     for label, level in (floors or {}).items():
         draw_floor(axes, label, level)
-    axes.set_yscale("log" if log else "linear")
     label_ends(axes, ends)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

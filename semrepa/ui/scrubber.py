@@ -9,7 +9,6 @@ import html
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 
 import numpy as np
@@ -75,16 +74,8 @@ class Page:
             "text/plain": self.text,
         }
 
-    def save(self, path: Path | str) -> Path:
-        """Write the page as a file that opens offline in any browser."""
-        document = f"<!doctype html><meta charset='utf-8'><title>{html.escape(self.text)}</title>{self.html}"
-        Path(path).write_text(document, encoding="utf-8")
-        return Path(path)
 
-
-def scrubber(
-    clips: Mapping[str, ArrayLike], *, fps: float = 8.0, title: str = "", height: int = 240, quality: int = 85
-) -> Page:
+def scrubber(clips: Mapping[str, ArrayLike], *, fps: float = 8.0, title: str = "", height: int = 240) -> Page:
     """Show clips side by side under one slider, in step: video and depth, or base against fine-tuned.
 
     Args:
@@ -92,7 +83,6 @@ def scrubber(
         fps: frames per second, for the clock and the play button.
         title: headline.
         height: pixels of each picture on screen; larger frames are stored at this height.
-        quality: JPEG quality of the stored frames.
 
     Returns:
         A page that a notebook displays; its fallback is a contact sheet.
@@ -100,36 +90,28 @@ def scrubber(
     Raises:
         ValueError: when the clips differ in size.
     """
+    sheet = contact_sheet(clips, columns=5, fps=fps, title=title)
     pictures = {label: to_images(frames) for label, frames in clips.items()}
-    if len({clip.shape[1:] for clip in pictures.values()}) != 1:
-        sizes = {label: clip.shape[1:3] for label, clip in pictures.items()}
-        raise ValueError(f"got clips of different sizes {sizes}; expected one size; resize them first")
     high, wide = next(iter(pictures.values())).shape[1:3]
     count = min(len(clip) for clip in pictures.values())
     joined = [montage([[clip[i] for clip in pictures.values()]], gap=4) for i in range(count)]
     page = _PAGE.substitute(
         title=f"<h4>{html.escape(title)}</h4>" if title else "",
         names="".join(f"<b>{html.escape(label)}</b>" for label in pictures),
-        frames="".join(_image(picture, i, height, quality) for i, picture in enumerate(joined)),
+        frames="".join(_image(picture, i, height) for i, picture in enumerate(joined)),
         width=round(wide * height / high) * len(pictures) + 4 * (len(pictures) - 1),
         last=count - 1,
         fps=fps,
     )
-    sheet = contact_sheet(
-        {label: frames[:count].transpose(0, 3, 1, 2) for label, frames in pictures.items()},
-        columns=5,
-        fps=fps,
-        title=title,
-    )
     return Page(page, to_png(sheet, dpi=72), f"{title or 'scrubber'}: {', '.join(pictures)}, {count} frames")
 
 
-def _image(picture: np.ndarray, index: int, height: int, quality: int) -> str:
+def _image(picture: np.ndarray, index: int, height: int) -> str:
     image = Image.fromarray(picture)
     if image.height > height:
         image = image.resize((round(image.width * height / image.height), height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=85)
     data = base64.b64encode(buffer.getvalue()).decode()
     shown = ' class="now"' if index == 0 else ""
     return f'<img src="data:image/jpeg;base64,{data}" alt="frame {index}"{shown}>'

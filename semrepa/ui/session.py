@@ -23,13 +23,13 @@ from semrepa.config import Config, Row, configure, describe, override
 from semrepa.data.index import ClipRow, read_index
 from semrepa.data.store import FeatureStore
 from semrepa.data.video import read_clip
-from semrepa.models.cogvideox import CogVideoX, Part, load_cogvideox
+from semrepa.models.cogvideox import CogVideoX, Part
 from semrepa.prepare import ensure_rows, prepare
-from semrepa.provenance import Provenance, mini_asset
-from semrepa.runtime import RunFolder, compute_dtype, pick_device, seed_everything, write_run_json
+from semrepa.provenance import Provenance
+from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
 from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
-from semrepa.weights import ROLES, Role, check_weights
+from semrepa.weights import ROLES, Role, check_weights, load_base
 
 BASIS: tuple[Role, ...] = ("model", "depth", "face")
 """What almost every notebook needs: the video model and both teachers."""
@@ -189,11 +189,7 @@ class Session:
         Returns:
             RGB, 0 to 255.
         """
-        video = self.cfg.video
-        size = (video.height, video.width)
-        return read_clip(
-            row.path, num_frames=video.num_frames, fps=video.fps, size=size, start=row.start
-        ).frames
+        return read_clip(row.path, start=row.start, **self.cfg.video.shape).frames
 
     def parts(self, *names: Part) -> CogVideoX:
         """Load parts of the base model for looking at things; training loads its own.
@@ -204,10 +200,7 @@ class Session:
         Returns:
             The parts on the device of the run; the others are None.
         """
-        device = pick_device()
-        source = self.cfg.model.weights or mini_asset("cogvideox")
-        dtype = compute_dtype(device, self.cfg.model.dtype)
-        return load_cogvideox(source, parts=names, device=device, dtype=dtype)
+        return load_base(self.cfg, names)
 
     def sibling(self, notebook: str, *parts: str) -> Path:
         """A place in the run folder of another notebook of the same report.

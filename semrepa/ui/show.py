@@ -61,20 +61,19 @@ def png_size(figure: Figure) -> dict[str, dict[str, int]]:
     return {"image/png": {"width": round(width * SCREEN_DPI), "height": round(height * SCREEN_DPI)}}
 
 
-def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = None) -> None:
+def show(item: object, *, text: str = "") -> None:
     """Display a figure, a table, a page or an explorer; outside a kernel only log a line.
 
     Args:
         item: a matplotlib `Figure`, or any object that IPython can display.
         text: one line that goes beside the figure as `text/plain`.
-        plotly: interactive version of the figure, see `bundle`.
     """
     from IPython.display import display
 
     if not in_kernel():
         logger.info("not in a notebook, nothing drawn: %s", text or type(item).__name__)
     elif isinstance(item, Figure):
-        display(bundle(item, text=text, plotly=plotly), raw=True, metadata=png_size(item))
+        display(bundle(item, text=text), raw=True, metadata=png_size(item))
     else:
         display(item)
 

@@ -36,6 +36,9 @@ PART_COLORS = {
 }
 """The colour of each part of the loss, the same in every figure."""
 
+BESIDE = {"textcoords": "offset points", "fontsize": 8.5}
+"""Arguments of small text that stands some points beside what it names."""
+
 DPI = 130
 """Pixels per inch of a chart; a notebook shows it at `SCREEN_DPI`, so it stays sharp on dense screens."""
 PICTURE_DPI = 104

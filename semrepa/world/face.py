@@ -18,7 +18,6 @@ class FacePainter:
         self.x, self.y, self.z = (points / F(HEAD_UNIT)).astype(F)
         self.color = np.repeat(np.array(person.skin, F)[:, None], self.x.size, axis=1)
         self.front = np.clip(self.z / F(0.35), 0, 1)
-        self.gloss = np.zeros_like(self.x)
 
     def _cover(self, signed: Array, soft: float | None = None) -> Array:
         """1 inside (signed < 0), 0 outside, a ramp between."""

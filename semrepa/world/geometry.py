@@ -35,8 +35,7 @@ def frame_along(axis: Array, front: Array) -> Array:
     """Orthonormal columns (3, 3): y along `axis`, z as near to `front` as possible."""
     y = unit(axis)
     z = unit(front - y * float(front @ y) + 1e-9)
-    x = np.array((y[1] * z[2] - y[2] * z[1], y[2] * z[0] - y[0] * z[2], y[0] * z[1] - y[1] * z[0]))
-    return np.stack((x, y, z), axis=1)
+    return np.stack((np.cross(y, z), y, z), axis=1)
 
 
 def two_bone(start: Array, target: Array, upper: float, lower: float, pole: Array) -> tuple[Array, Array]:
@@ -77,13 +76,7 @@ class Camera:
         """A camera at `position` looking at `target`, rolled by `roll` radians."""
         forward = unit(target - position)
         right = unit(np.array((-forward[2], 0.0, forward[0])))
-        up = np.array(
-            (
-                right[1] * forward[2] - right[2] * forward[1],
-                right[2] * forward[0] - right[0] * forward[2],
-                right[0] * forward[1] - right[1] * forward[0],
-            )
-        )
+        up = np.cross(right, forward)
         c, s = cos(roll), sin(roll)
         return cls(position, np.stack((c * right + s * up, c * up - s * right, forward)), focal)
 

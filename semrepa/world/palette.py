@@ -59,20 +59,4 @@ TOPS: dict[str, float] = {"t-shirt": 0.62, "shirt": 2.0, "sweater": 2.0}
 BOTTOMS: dict[str, float] = {"trousers": 2.2, "shorts": 0.80, "skirt": 0.0}
 """Leg length: 1 reaches the knee, 2 the ankle; a skirt is a body of its own."""
 BOTTOM_WEIGHTS = (0.6, 0.2, 0.2)
-HAIR_STYLES = (
-    "short",
-    "parted",
-    "long",
-    "bob",
-    "bun",
-    "curly",
-    "ponytail",
-    "bald",
-    "balding",
-    "fringe",
-    "mohawk",
-    "wavy",
-)
-GLASSES = ("none", "round", "square")
-BEARDS = ("none", "stubble", "full", "goatee", "mustache")
 FRAMES: tuple[RGB, ...] = ((0.08, 0.08, 0.10), (0.42, 0.10, 0.10), (0.10, 0.18, 0.42), (0.45, 0.28, 0.10))

@@ -33,7 +33,6 @@ class RenderedClip:
     face_visible: Array
     """bool (n,): turned less than 60 degrees, 70 % in the frame, not behind an arm."""
     spec: ClipSpec
-    fps: float
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def render_clip(
     _check_numbers(num_frames, fps, start, supersample)
     room = Room.from_spec(spec)
     person = None if spec.identity is None else Person.from_identity(spec.identity)
-    clip = _blank(spec, num_frames, height, width, fps)
+    clip = _blank(spec, num_frames, height, width)
     for k in range(num_frames):
         moment = _moment(spec, room, person, start + k / fps)
         clip.depth[k], owner = _trace(moment, *moment.camera.rays(height, width))
@@ -93,7 +92,7 @@ def render_clip(
     return clip
 
 
-def _blank(spec: ClipSpec, num_frames: int, height: int, width: int, fps: float) -> RenderedClip:
+def _blank(spec: ClipSpec, num_frames: int, height: int, width: int) -> RenderedClip:
     """A black clip without faces, to be filled in."""
     return RenderedClip(
         frames=np.zeros((num_frames, 3, height, width), np.uint8),
@@ -102,7 +101,6 @@ def _blank(spec: ClipSpec, num_frames: int, height: int, width: int, fps: float)
         face_points=np.full((num_frames, 5, 2), np.nan, np.float32),
         face_visible=np.zeros(num_frames, bool),
         spec=spec,
-        fps=float(fps),
     )
 
 

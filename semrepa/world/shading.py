@@ -109,8 +109,7 @@ def _ear(s: Shader, body: Primitive, points: Array, soft: float) -> Array:
 
 
 def _face(s: Shader, body: Primitive, points: Array, soft: float) -> Array:
-    color = FacePainter(s.person, s.controls, body.local(points), soft).paint()
-    return color
+    return FacePainter(s.person, s.controls, body.local(points), soft).paint()
 
 
 def _hair(s: Shader, body: Primitive, points: Array, soft: float) -> Array:

@@ -1,5 +1,6 @@
 """Reports: means, intervals, paired differences, and the refusal to mix kinds of weights."""
 
+import json
 import math
 
 import numpy as np
@@ -10,7 +11,6 @@ from semrepa.metrics.report import (
     bootstrap_mean,
     means,
     paired_differences,
-    read_scores,
     report_rows,
     write_scores,
 )
@@ -59,7 +59,7 @@ def test_kinds_of_weights_are_never_mixed():
 
 
 def test_bad_rows_are_named():
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="got no records"):
         means([])
     with pytest.raises(ValueError, match="'clip0' twice"):
         means(scores("base", [1.0]) * 2)
@@ -80,4 +80,5 @@ def test_report_rows_say_arm_interval_count_and_kind():
 
 def test_scores_survive_a_file(tmp_path):
     rows = scores("base", SPREAD[:3])
-    assert read_scores(write_scores(tmp_path / "scores.jsonl", rows)) == rows
+    lines = write_scores(tmp_path / "scores.jsonl", rows).read_text().splitlines()
+    assert [ClipScores(**json.loads(line)) for line in lines] == rows

@@ -2,6 +2,7 @@ from inspect import unwrap
 
 import pytest
 import torch
+from tiny import tiny_transformer
 
 from semrepa.models.freeze import freeze
 from semrepa.models.structure import StructureAligner
@@ -94,3 +95,49 @@ def test_answer_is_float32_and_about_the_same_under_autocast(aligner, latents):
         answer = aligner(latents)
     assert answer.dtype == torch.float32
     torch.testing.assert_close(answer, aligner(latents), rtol=0, atol=0.05)
+
+
+def test_warm_start_takes_the_first_layers_of_the_backbone_and_nothing_else(latents):
+    backbone = tiny_transformer(seed=5)
+    aligner = StructureAligner(1, 2, 16, sample_height=4, sample_width=6, time_embed_dim=16)
+    before = {name: value.clone() for name, value in aligner.transformer.state_dict().items()}
+    cold = aligner(latents)
+    aligner.warm_start(backbone)
+    theirs = backbone.state_dict()
+    for name, value in aligner.transformer.state_dict().items():
+        if name == "patch_embed.proj.weight":
+            assert torch.equal(value, theirs[name][:, :16])
+        elif name.startswith(("patch_embed.proj.", "time_embedding.", "transformer_blocks.0.")):
+            assert torch.equal(value, theirs[name])
+        else:
+            assert name.startswith(("patch_embed.text_proj.", "norm_final.", "norm_out.", "proj_out."))
+            assert torch.equal(value, before[name])
+    assert aligner(latents).isfinite().all()
+    assert not torch.allclose(aligner(latents), cold)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (
+            {"num_heads": 4},
+            r"patch_embed.proj.weight: got shape \(32, 16, 2, 2\) .* expected shape \(64, 16, 2, 2\)",
+        ),
+        (
+            {"time_embed_dim": 8},
+            r"time_embedding.linear_1.weight: got shape \(16, 32\) .* expected shape \(8, 32\)",
+        ),
+        (
+            {"num_heads": 1, "head_dim": 32},
+            r"attn1.norm_q.weight: got shape \(16,\) .* expected shape \(32,\)",
+        ),
+        ({"num_layers": 3}, r"transformer_blocks.2.*: got no such layer"),
+    ],
+)
+def test_warm_start_refuses_a_backbone_that_does_not_fit(size, message):
+    sizes = {"num_layers": 1, "num_heads": 2, "head_dim": 16, "time_embed_dim": 16} | size
+    aligner = StructureAligner(**sizes)
+    before = [value.clone() for value in aligner.state_dict().values()]
+    with pytest.raises(ValueError, match=message):
+        aligner.warm_start(tiny_transformer())
+    assert all(map(torch.equal, aligner.state_dict().values(), before))

@@ -83,7 +83,7 @@ def test_noise_levels_state_their_numbers():
     assert "floor 3" in words(noise().render(timestep=0))
 
 
-def test_scrubber_needs_nothing_outside_itself(tmp_path):
+def test_scrubber_needs_nothing_outside_itself():
     page = scrubber({"video": CLIP, "depth <1>": CLIP[:7]}, fps=4, title="Clip 7")
     assert page.html.count("data:image/jpeg;base64,") == 7
     assert page.html.count('class="now"') == 1
@@ -94,7 +94,6 @@ def test_scrubber_needs_nothing_outside_itself(tmp_path):
     bundle = page._repr_mimebundle_()
     assert set(bundle) == {"text/html", "image/png", "text/plain"}
     assert page.png.startswith(b"\x89PNG")
-    assert page.save(tmp_path / "clip.html").read_text().startswith("<!doctype html>")
 
 
 def test_scrubber_stores_large_frames_small():
@@ -102,5 +101,5 @@ def test_scrubber_stores_large_frames_small():
     assert (
         len(scrubber({"video": large}, height=64).html) < len(scrubber({"video": large}, height=320).html) / 3
     )
-    with pytest.raises(ValueError, match="different sizes"):
+    with pytest.raises(ValueError, match="one size"):
         scrubber({"a": CLIP, "b": large})

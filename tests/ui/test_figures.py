@@ -114,11 +114,11 @@ def test_frames_of_any_range_become_the_same_pictures():
 
 
 def test_side_by_side_writes_labels_above_and_leaves_the_frames_as_they_are():
-    video = side_by_side({"truth": CLIP, "base": CLIP[:5]}, gap=4)
+    video = side_by_side({"truth": CLIP, "base": CLIP[:5]})
     assert video.dtype == np.uint8
-    assert video.shape == (5, 3, 16 + 14, 24 * 2 + 4)
+    assert video.shape == (5, 3, 16 + 14, 24 * 2 + 6)
     np.testing.assert_array_equal(video[:, :, 14:, :24], CLIP[:5])
-    np.testing.assert_array_equal(video[:, :, 14:, 28:], CLIP[:5])
+    np.testing.assert_array_equal(video[:, :, 14:, 30:], CLIP[:5])
     assert (video[:, :, :14] < 128).any()  # ink
     odd = side_by_side({"a": CLIP[:, :, :15, :23]})
     assert odd.shape[2] % 2 == odd.shape[3] % 2 == 0

@@ -55,7 +55,7 @@ def step_log(step: int) -> StepLog:
 
 
 def test_pictures_while_running_and_an_interactive_bundle_at_the_end(notebook):
-    logs = live(steps(3), floors={"loss_id": 0.035}, title="Identity", total=3)
+    logs = live(steps(3), title="Identity", total=3)
     assert [log.step for log in logs] == [1, 2, 3]
     assert len(notebook.shown) == 4
     assert all(PLOTLY not in content for content in notebook.shown[:-1])

@@ -44,7 +44,6 @@ def test_shapes_and_types():
     assert (clip.face_boxes.shape, clip.face_boxes.dtype) == ((3, 4), np.float32)
     assert (clip.face_points.shape, clip.face_points.dtype) == ((3, 5, 2), np.float32)
     assert (clip.face_visible.shape, clip.face_visible.dtype) == ((3,), bool)
-    assert clip.fps == 2.0
 
 
 @pytest.mark.parametrize("motion", MOTIONS)
