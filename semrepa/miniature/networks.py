@@ -149,12 +149,12 @@ def build_config(pipeline_folder: Path) -> Config:
             "pretrain_structure": {**common, "steps": 800, "batch_size": 8, "lr": 1e-3},
             "pretrain_identity": {
                 **common,
-                "steps": 240,
+                "steps": 800,
                 "batch_size": 16,
                 "lr": 8e-4,
                 "warmup": 20,
                 "weight_decay": 0.2,
-                "eval_every": 80,
+                "eval_every": 100,
             },
         },
     )
