@@ -46,8 +46,10 @@ def bundle(
     Returns:
         Mime type to content, ready for `IPython.display.display(..., raw=True)`.
     """
+    # JupyterLab's plotly renderer first shows the picture pixel by pixel, whatever the metadata say.
+    png = to_png(figure, dpi=SCREEN_DPI if plotly is not None else None)
     content: dict[str, object] = {
-        "image/png": base64.b64encode(to_png(figure)).decode(),
+        "image/png": base64.b64encode(png).decode(),
         "text/plain": text or "figure",
     }
     if plotly is not None:

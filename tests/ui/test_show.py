@@ -1,9 +1,11 @@
 """Bundles, tables and the headless switch."""
 
 import base64
+import io
 import logging
 
 import pytest
+from PIL import Image
 
 from semrepa.ui import show as module
 from semrepa.ui.show import PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
@@ -18,6 +20,13 @@ def test_a_bundle_always_holds_a_picture_and_text():
     assert content[PLOTLY] == {"data": [], "layout": {}}
     assert set(bundle(figure)) == {"image/png", "text/plain"}
     assert png_size(figure) == {"image/png": {"width": 2 * SCREEN_DPI, "height": SCREEN_DPI}}
+
+
+def test_beside_plotly_the_picture_has_the_pixels_that_are_shown():
+    for plotly, dpi in (({"data": []}, SCREEN_DPI), (None, new_figure(2, 1)[0].dpi)):
+        content = bundle(new_figure(2, 1)[0], plotly=plotly)
+        with Image.open(io.BytesIO(base64.b64decode(content["image/png"]))) as picture:
+            assert picture.size == (2 * dpi, dpi)
 
 
 def test_without_a_kernel_show_only_logs(caplog):
