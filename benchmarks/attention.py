@@ -1,19 +1,25 @@
 """Fused against written-out attention in a training step of the mini transformer, on the CPU.
 
 `python -m benchmarks.attention` prints medians of CPU seconds for forward and backward, and how far the
-gradients are from float64.
+gradients are from float64; then the same for a whole training step of the transformer.
 """
 
 import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from unittest import mock
 
 import torch
+from diffusers import CogVideoXTransformer3DModel
 from torch import Tensor
 from torch.nn import functional
 
-from semrepa.models.attention import attention
+from semrepa.miniature.networks import new_transformer
+from semrepa.models import transformer
+from semrepa.models.attention import attention, training_attention
+from semrepa.models.cogvideox import predict_v
 
 SHAPE = (8, 6, 520, 32)
 """Samples, heads, tokens and head width of the mini transformer at batch 8."""
@@ -29,6 +35,34 @@ def gradients(function: Callable[..., Tensor], inputs: list[Tensor], pull: Tenso
     leaves = [x.clone().requires_grad_() for x in inputs]
     function(*leaves).backward(pull.to(leaves[0].dtype))
     return [leaf.grad.double() for leaf in leaves if leaf.grad is not None]
+
+
+def training_step(model: CogVideoXTransformer3DModel) -> Callable[[], None]:
+    """Forward and backward of the mini transformer on random numbers, batch 8."""
+    samples, length = SHAPE[0], model.config.max_text_seq_length
+    noisy, image = torch.randn(2, samples, 5, 16, 16, 24)
+    prompts = torch.randn(samples, length, model.config.text_embed_dim)
+    timesteps = torch.randint(0, 1000, (samples,))
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            v_pred = predict_v(model, noisy, image, prompts, timesteps)
+        v_pred.square().mean().backward()
+
+    return step
+
+
+def steps(rounds: int) -> dict[str, float]:
+    """Median CPU seconds of a training step with either attention, taken in turns."""
+    step = training_step(new_transformer(0))
+    seconds: dict[str, list[float]] = {"fused": [], "written out": []}
+    for _ in range(rounds + 1):
+        for name, context in (("fused", lambda _: nullcontext()), ("written out", training_attention)):
+            with mock.patch.object(transformer, "training_attention", context):
+                began = time.process_time()
+                step()
+                seconds[name].append(time.process_time() - began)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 def main() -> None:
@@ -56,6 +90,10 @@ def main() -> None:
     print(f"{'attention':<12} {'CPU s':>8} {'ratio':>7} {'gradient error':>15}")
     for name, median in medians.items():
         print(f"{name:<12} {median:8.4f} {median / medians['fused']:7.2f} {error[name]:15.1e}")
+    whole = steps(arguments.rounds)
+    print(f"\n{'whole step':<12} {'CPU s':>8} {'ratio':>7}")
+    for name, median in whole.items():
+        print(f"{name:<12} {median:8.4f} {median / whole['fused']:7.2f}")
 
 
 if __name__ == "__main__":

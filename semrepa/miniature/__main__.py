@@ -23,12 +23,11 @@ from semrepa.miniature.face_quality import write_face_quality
 from semrepa.miniature.networks import (
     build_config,
     copy_half,
+    follow,
     new_transformer,
     save_pipeline,
     set_scaling_factor,
     train_base,
-    train_identity,
-    train_structure,
 )
 from semrepa.miniature.portraits import portrait_features, render_portraits, train_on_portraits
 from semrepa.miniature.quality import write_quality
@@ -40,6 +39,7 @@ from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
 from semrepa.teachers.face import InsightFaceTeacher
+from semrepa.training.pretrain import pretrain_identity, pretrain_structure
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
 TRAIN_CLIPS, HELDOUT_CLIPS = 1600, 60
@@ -125,7 +125,7 @@ class Build:
         ids = self._store().ids()
         return {
             "train_ids": [name for name in ids if name.startswith("train")],
-            "heldout": [name for name in ids if name.startswith("heldout")][:24],
+            "heldout_ids": [name for name in ids if name.startswith("heldout")][:24],
         }
 
     def base(self) -> None:
@@ -136,7 +136,8 @@ class Build:
 
     def structure(self) -> None:
         """Trains and ships the structure aligner."""
-        train_structure(build_config(self.raw), self._store(), self.work / "structure", **self._ids())
+        run_dir = self.work / "structure"
+        follow("structure", pretrain_structure(build_config(self.raw), self._store(), run_dir, **self._ids()))
         self._ship(StructureAligner, "structure", "structure_aligner", "structure_aligner")
 
     def identity(self) -> None:
@@ -147,7 +148,8 @@ class Build:
         for name, use_depth in (("identity", True), ("identity_no_depth", False)):
             settings = override(cfg, {"identity.use_depth": use_depth})
             start = train_on_portraits(settings, features, work=self.work / "checkpoints", log=self.log)
-            train_identity(settings, self._store(), self.work / name, start=start, **self._ids())
+            run = pretrain_identity(settings, self._store(), self.work / name, aligner=start, **self._ids())
+            follow(name, run)
             self._ship(
                 IdentityAligner, name, "identity_aligner", f"identity_aligner{name.removeprefix('identity')}"
             )
@@ -163,7 +165,7 @@ class Build:
         """Measures everything that is shipped on held-out people."""
         write_face_quality(self.assets / "face", seed=self.seed)
         write_quality(
-            self.assets, self._clips()[1], self._store(), self._ids()["heldout"], self._face_teacher()
+            self.assets, self._clips()[1], self._store(), self._ids()["heldout_ids"], self._face_teacher()
         )
 
 

@@ -21,12 +21,10 @@ from semrepa.data.store import FeatureStore
 from semrepa.miniature.clips import ClipSet
 from semrepa.miniature.shortcuts import fast_training
 from semrepa.miniature.text import MAX_LENGTH
-from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
 from semrepa.training.alignment import Aligners
 from semrepa.training.finetune import finetune
 from semrepa.training.log import StepLog
-from semrepa.training.pretrain import pretrain_identity, pretrain_structure
 from semrepa.training.sources import load_base
 
 _log = logging.getLogger(__name__)
@@ -161,7 +159,7 @@ def build_config(pipeline_folder: Path) -> Config:
 
 
 def train_base(
-    cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]
+    cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout_ids: list[str]
 ) -> Path:
     """Trains the base model from random weights with the diffusion loss alone.
 
@@ -170,56 +168,25 @@ def train_base(
         store: features of the rendered clips.
         run_dir: run folder; resumed when it holds a checkpoint.
         train_ids: training clips.
-        heldout: clips of other people.
+        heldout_ids: clips of other people.
 
     Returns:
         Folder of the trained transformer.
     """
     parts = load_base(cfg)
     with fast_training(parts.vae):
-        ids = {"train_ids": train_ids, "heldout_ids": heldout}
-        _follow("base", finetune(cfg, store, run_dir, **ids, parts=parts, aligners=Aligners()))
+        ids = {"train_ids": train_ids, "heldout_ids": heldout_ids}
+        follow("base", finetune(cfg, store, run_dir, **ids, parts=parts, aligners=Aligners()))
     return run_dir / "transformer"
 
 
-def train_structure(
-    cfg: Config, store: FeatureStore, run_dir: Path, train_ids: list[str], heldout: list[str]
-) -> None:
-    """Trains the structure aligner on clean latents.
+def follow(name: str, logs: Iterator[StepLog]) -> None:
+    """Runs a training to its end and logs every hundredth step.
 
     Args:
-        cfg: from `build_config`.
-        store: features of the rendered clips.
-        run_dir: run folder.
-        train_ids: training clips.
-        heldout: clips of other people.
+        name: what is trained.
+        logs: the training.
     """
-    _follow("structure", pretrain_structure(cfg, store, run_dir, train_ids=train_ids, heldout_ids=heldout))
-
-
-def train_identity(
-    cfg: Config,
-    store: FeatureStore,
-    run_dir: Path,
-    train_ids: list[str],
-    heldout: list[str],
-    start: IdentityAligner,
-) -> None:
-    """Trains an identity aligner on clips.
-
-    Args:
-        cfg: from `build_config`.
-        store: features of the rendered clips.
-        run_dir: run folder.
-        train_ids: training clips.
-        heldout: clips of other people.
-        start: the aligner after its training on portraits.
-    """
-    ids = {"train_ids": train_ids, "heldout_ids": heldout}
-    _follow(run_dir.name, pretrain_identity(cfg, store, run_dir, aligner=start, **ids))
-
-
-def _follow(name: str, logs: Iterator[StepLog]) -> None:
     for entry in logs:
         if entry.step % 100 == 0:
             _log.info("%s %s", name, json.dumps({"step": entry.step, "loss": round(entry.loss, 5)}))

@@ -154,3 +154,18 @@ def test_two_steps_give_a_pack_that_insightface_loads(
     embeds = teacher.embed(list(np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)))
     np.testing.assert_allclose(np.linalg.norm(embeds, axis=1), 1, atol=1e-5)
     assert len(teacher.find(torch.zeros(1, 3, 128, 192, dtype=torch.uint8))) == 1
+
+
+def test_smearing_loses_the_detail_of_some_pictures_and_the_shape_of_none():
+    checks = np.kron(np.indices((8, 10)).sum(axis=0) % 2, np.ones((4, 4)))[..., None] * np.full(3, 255)
+    sharp = checks.astype(np.uint8)
+
+    def detail(smear: float) -> list[float]:
+        found = [faces.degrade(sharp, np.random.default_rng(k), blur=0.3, smear=smear) for k in range(40)]
+        assert all(image.shape == sharp.shape and image.dtype == np.uint8 for image in found)
+        return [float(image.astype(float).std()) for image in found]
+
+    mild, strong = detail(0.3), detail(4.0)
+    blurred = sum(b < 0.6 * a for a, b in zip(mild, strong, strict=True))
+    assert 5 <= blurred <= 25, "about a third"
+    assert detail(4.0) == strong, "the same by the same generator"

@@ -15,7 +15,7 @@ from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
 from semrepa.training.alignment import Aligners
 from semrepa.training.log import read_metrics
-from semrepa.training.pretrain import new_identity_aligner, new_structure_aligner
+from semrepa.training.pretrain import new_identity_aligner, new_structure_aligner, pretrain_identity
 from semrepa.training.sources import check_aligners
 from tests.tiny import tiny_noise_scheduler, tiny_text, tiny_transformer, tiny_vae
 
@@ -150,6 +150,7 @@ def test_the_base_is_trained_and_a_second_call_goes_on(cfg, store, tmp_path):
 
 def test_an_identity_aligner_starts_from_the_one_given(cfg, store, tmp_path):
     start = new_identity_aligner(cfg, StoreDataset(store, store.ids()).batch([0, 1]))
-    networks.train_identity(cfg, store, tmp_path / "identity", store.ids()[:4], store.ids()[4:], start)
+    ids = {"train_ids": store.ids()[:4], "heldout_ids": store.ids()[4:]}
+    networks.follow("identity", pretrain_identity(cfg, store, tmp_path / "identity", aligner=start, **ids))
     trained = IdentityAligner.from_pretrained(tmp_path / "identity" / "identity_aligner")
     assert same(trained, start), "at rate 0 it stays where it starts"
