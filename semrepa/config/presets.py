@@ -7,19 +7,23 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from semrepa.config.schema import (
-    Config,
+from semrepa.config.inputs import (
     DataConfig,
     DepthConfig,
     FaceConfig,
+    ModelConfig,
+    PeopleConfig,
+    VideoConfig,
+    WeightsConfig,
+)
+from semrepa.config.schema import (
+    Config,
     GenerateConfig,
     IdentityConfig,
     ImageConfig,
     LossConfig,
-    ModelConfig,
     StructureConfig,
     TrainConfig,
-    VideoConfig,
 )
 from semrepa.config.strict import override
 
@@ -30,9 +34,11 @@ def mini() -> Config:
         preset="mini",
         video=VideoConfig(num_frames=17, height=128, width=192),
         data=DataConfig(extra_train=40, extra_heldout=12),
+        weights=WeightsConfig(),
         model=ModelConfig(),
         depth=DepthConfig(teacher="exact"),
         face=FaceConfig(detector_size=(576, 384), min_size=8.0),
+        people=PeopleConfig(detector="face"),
         structure=StructureConfig(num_layers=4, num_heads=4, head_dim=32),
         identity=IdentityConfig(width=32, num_blocks=1, weight_cosine=0.1, noise=0.5, shift=3),
         image=ImageConfig(),
@@ -84,13 +90,16 @@ def full() -> Config:
         preset="full",
         video=VideoConfig(num_frames=49, height=480, width=720),
         data=DataConfig(extra_train=0, extra_heldout=0),
+        weights=WeightsConfig(),
         model=ModelConfig(weights="THUDM/CogVideoX-5b-I2V"),
         depth=DepthConfig(teacher="video_depth_anything"),
         face=FaceConfig(
             detector_size=(640, 640),
             min_size=32.0,
             providers=("CUDAExecutionProvider", "CPUExecutionProvider"),
+            max_cut=0.3,
         ),
+        people=PeopleConfig(detector="yolov8"),
         structure=StructureConfig(num_heads=48, head_dim=64),
         identity=IdentityConfig(width=64, num_blocks=8),
         image=ImageConfig(),

@@ -1,116 +1,29 @@
-"""The fields of a run, each with its meaning, unit and source.
+"""The fields of a run, each with its meaning, unit and source: its training and sampling.
 
-A number that the paper does not give is marked "ours". Defaults written here hold in both presets; a
-field without a default differs between them (see `presets.py`).
+Those of its videos, models and teachers are in `inputs.py`. A number that the paper does not give is marked
+"ours". Defaults written here hold in both presets; a field without a default differs between them (see
+`presets.py`).
 """
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from semrepa.config.inputs import (
+    DataConfig,
+    DepthConfig,
+    FaceConfig,
+    ModelConfig,
+    PeopleConfig,
+    VideoConfig,
+    WeightsConfig,
+)
+from semrepa.config.kinds import Count, CountOrZero, NotNegative, Positive, Seed, Share
 from semrepa.config.strict import Section, Within, build
 from semrepa.runtime import write_json
 
 PresetName = Literal["mini", "full"]
-
-Count = Annotated[int, Within(1)]
-CountOrZero = Annotated[int, Within(0)]
-Positive = Annotated[float, Within(1e-12)]
-NotNegative = Annotated[float, Within(0)]
-Share = Annotated[float, Within(0, 1)]
-Seed = Annotated[int, Within(0, 2**32 - 1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoConfig(Section):
-    """Size of every clip after reading."""
-
-    num_frames: Count
-    """Frames per clip n = 4(f-1)+1, f latent frames. Paper: 49, Sec. 5.1.1."""
-    fps: Positive = 8.0
-    """Frames per second after resampling. Paper: 8, Sec. 5.1.1."""
-    height: Count
-    """Pixels, a multiple of 16 (8x in the VAE, patch 2 in the transformer). Paper: 480, Sec. 5.1.1."""
-    width: Count
-    """Pixels, a multiple of 16. Paper: 720, Sec. 5.1.1."""
-
-    @property
-    def shape(self) -> dict[str, Any]:
-        """`num_frames`, `fps` and `size` (height, width), as readers and renderers of clips take them."""
-        return {"num_frames": self.num_frames, "fps": self.fps, "size": (self.height, self.width)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, least, step in (("num_frames", 5, 4), ("height", 16, 16), ("width", 16, 16)):
-            got = getattr(self, name)
-            below = max(least, got - (got - least) % step)
-            if got != below:
-                known = f"{least}, {least + step}, {least + 2 * step}, ..."
-                raise ValueError(f"{name}: got {got}; expected {known}; use {below} or {below + step}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Section):
-    """Where clips come from and which are kept."""
-
-    index: str = "data_samples/index.jsonl"
-    """Index file: one JSON line per clip; paths in it are relative to its folder."""
-    store: str | None = None
-    """Folder of the prepared features; None: `store` inside the cache folder of the run."""
-    extra_train: CountOrZero
-    """Clips of the sample world rendered on top of the index for training. Ours."""
-    extra_heldout: CountOrZero
-    """Clips of the sample world, of other people, rendered for evaluation. Ours."""
-    min_person_score: Share = 0.5
-    """Detector score from which a person counts in the human filter. Sec. 5.1.1; the number is ours."""
-    min_person_area: Share = 0.02
-    """Share of the first frame that the largest person must cover. Ours."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig(Section):
-    """The image-to-video model that is fine-tuned."""
-
-    weights: str | None = None
-    """CogVideoX-I2V folder or hub id; None: the shipped mini weights. Paper: CogVideoX-5b-I2V."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of frozen weights; auto: bfloat16 on a GPU that has it, else float32. Losses are float32."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DepthConfig(Section):
-    """The depth teacher and how its answer becomes a picture."""
-
-    teacher: Literal["exact", "video_depth_anything"]
-    """exact: the sample world's own depth; video_depth_anything: the paper's teacher, Sec. 4.2.1."""
-    variant: Literal["vits", "vitb", "vitl"] = "vitl"
-    """Size of Video Depth Anything. Ours (the paper does not say)."""
-    weights: str | None = None
-    """Video Depth Anything checkpoint file; needed by that teacher only."""
-    colormap: Literal["inferno", "magma", "gray"] = "inferno"
-    """Colours for depth, brighter is closer (Sec. 4.2.1); the choice of map is ours."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaceConfig(Section):
-    """The face teacher (insightface detector and ArcFace recogniser)."""
-
-    pack: str | None = None
-    """Folder with the detector and recogniser (ONNX); None: the shipped mini pack."""
-    detector_size: Annotated[tuple[int, int], Within(32)]
-    """Detector input (width, height) in pixels, multiples of 32. Ours."""
-    min_score: Share = 0.5
-    """Detections below this score are dropped. Ours (insightface's own default)."""
-    min_size: NotNegative
-    """Faces with a shorter side below this many pixels of the frame are masked. Ours."""
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    """onnxruntime execution providers, in order of preference."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if any(side % 32 for side in self.detector_size):
-            raise ValueError(f"detector_size: got {self.detector_size}; expected multiples of 32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +40,8 @@ class StructureConfig(Section):
     """clean: the predicted clean latents (Eq. 2, 3, 8); noisy: latents one sampler step on (Eq. 4, 5, 9)."""
     step: Annotated[int, Within(1, 999)] = 20
     """Delta of Eq. 4 in timesteps, used when input is noisy. Ours."""
+    warm_start: bool = False
+    """Begin pretraining with the first layers of the base transformer, which must have its width. Ours."""
     weights: str | None = None
     """Folder of a trained aligner; None: the shipped one in mini, an error in full."""
 
@@ -242,9 +157,11 @@ class Config(Section):
     """Seed of data order, noise and new weights."""
     video: VideoConfig
     data: DataConfig
+    weights: WeightsConfig
     model: ModelConfig
     depth: DepthConfig
     face: FaceConfig
+    people: PeopleConfig
     structure: StructureConfig
     identity: IdentityConfig
     image: ImageConfig

@@ -43,6 +43,26 @@ class Within:
             raise ValueError(f"{name}: got {value!r}; expected at least {self.low:g}{upper}")
 
 
+@dataclass(frozen=True)
+class HexDigest:
+    """64 hexadecimal digits, or nothing."""
+
+    def check(self, name: str, value: str | None) -> None:
+        """Refuse anything that is no SHA-256.
+
+        Args:
+            name: field name for the message.
+            value: digits; None means "not set" and passes.
+
+        Raises:
+            ValueError: another number of digits, or other letters.
+        """
+        if value is not None and not re.fullmatch("[0-9a-f]{64}", value):
+            raise ValueError(
+                f"{name}: got {value!r}; expected the 64 digits that sha256sum prints, in lower case"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """A group of fields whose `Annotated[..., Within(...)]` fields are checked as soon as it is made."""
