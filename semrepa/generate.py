@@ -18,8 +18,9 @@ from semrepa.config import Config
 from semrepa.data.index import ClipRow
 from semrepa.data.video import read_clip, write_video
 from semrepa.models.cogvideox import CogVideoX, load_cogvideox, pipeline
+from semrepa.models.variants import check_size
 from semrepa.runtime import autocast
-from semrepa.shapes import Frames, Images
+from semrepa.shapes import Frames, Images, num_latent_frames
 from semrepa.weights import load_base
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def sample_frames(
         The videos, RGB, 0 to 255, on the CPU.
 
     Raises:
-        ValueError: the counts do not agree.
+        ValueError: the counts do not agree, or the model has no positions for this size.
     """
     if not len(first_frames) == len(captions) == len(seeds):
         raise ValueError(
@@ -128,6 +129,7 @@ def sample_frames(
     pipe = pipeline(parts)
     pipe.set_progress_bar_config(disable=True)
     height, width = first_frames.shape[2:]
+    check_size(parts.transformer.config, num_latent_frames(num_frames), height // 8, width // 8)
     with autocast(parts.vae.device):
         video = pipe(
             image=first_frames.float() / 255,

@@ -16,6 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -203,7 +204,8 @@ def write_report(entries: Sequence[Entry], run_dir: Path) -> Path:
 
 def _line(entry: Entry) -> str:
     metrics = "  ".join(f"{name} {value}" for name, value in key_metrics(entry.metrics))
-    return f"{entry.name:<28}{entry.status:<12}{entry.seconds:>6.0f} s  {entry.message or metrics}"
+    message = textwrap.indent(f"\n{entry.message}", "  ") if "\n" in entry.message else entry.message
+    return f"{entry.name:<28}{entry.status:<12}{entry.seconds:>6.0f} s  {message or metrics}"
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 """Where weights come from, so that no number loses it: real, mini or random."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-Kind = Literal["real", "mini", "random"]
+from semrepa.hashes import sha256_of
+
+Kind = Literal["random", "mini", "real"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""From the weakest to the strongest."""
 
 MINI_ASSETS = Path(__file__).parent / "assets" / "mini"
 
@@ -29,29 +32,6 @@ def mini_asset(*parts: str) -> Path:
             f"mini weights: nothing at {path}; reinstall the package or run `make weights`"
         )
     return path
-
-
-def sha256_of(path: str | Path) -> str:
-    """Hash of a file, or of a folder's files by sorted relative name and content.
-
-    Args:
-        path: file or folder.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
-    path = Path(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    if not path.is_dir():
-        raise FileNotFoundError(f"hash: got {path}, which is not there; expected a file or a folder")
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = [f"{sha256_of(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +68,31 @@ class Provenance:
         return cls(name=name, source=str(path), kind=kind, sha256=sha256_of(path))
 
 
-def require_one_provenance(records: Iterable[Provenance]) -> Kind:
-    """The kind that all records share; call it before putting numbers in one table.
+def run_kind(records: Iterable[Provenance]) -> Kind:
+    """What a run counts as: the weakest kind among the weights that it rests on.
+
+    One run may well join real teachers and a mini video model; its numbers are then those of a mini run.
 
     Args:
-        records: provenance of every number of the table.
+        records: every set of weights of one run.
+
+    Returns:
+        "random" if any is random, else "mini" if any is mini, else "real".
+
+    Raises:
+        ValueError: no records.
+    """
+    kinds: list[Kind] = [record.kind for record in records]
+    if not kinds:
+        raise ValueError("provenance: got no records; expected one for each set of weights behind the run")
+    return min(kinds, key=KINDS.index)
+
+
+def require_one_provenance(runs: Iterable[Provenance]) -> Kind:
+    """The kind that all runs share; call it before putting their numbers in one table.
+
+    Args:
+        runs: one record for each run (or number) of the table, with the kind that `run_kind` gave it.
 
     Returns:
         The common kind.
@@ -101,10 +101,10 @@ def require_one_provenance(records: Iterable[Provenance]) -> Kind:
         ValueError: no records, or kinds are mixed; the message lists who is what.
     """
     names: dict[Kind, dict[str, None]] = {}
-    for record in records:
-        names.setdefault(record.kind, {})[record.name] = None
+    for run in runs:
+        names.setdefault(run.kind, {})[run.name] = None
     if not names:
-        raise ValueError("provenance: got no records; expected one for each set of weights behind the table")
+        raise ValueError("provenance: got no records; expected one for each run of the table")
     if len(names) > 1:
         listed = "; ".join(f"{kind}: {', '.join(who)}" for kind, who in sorted(names.items()))
         raise ValueError(f"provenance: got mixed kinds ({listed}); expected one; make a table for each")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import semrepa
-from semrepa.provenance import Provenance, sha256_of
+from semrepa.provenance import Provenance, run_kind, sha256_of
 
 if TYPE_CHECKING:
     import torch
@@ -254,12 +254,13 @@ def write_run_json(
     Raises:
         FileNotFoundError: an artefact is not there.
     """
-    folder = Path(run_dir)
+    folder, provenance = Path(run_dir), list(provenance)
     record = {
         "status": status,
+        "kind": run_kind(provenance) if provenance else None,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "metrics": metrics or {},
-        "provenance": list(provenance),
+        "provenance": provenance,
         "artefacts": {_inside(folder, Path(path)): sha256_of(path) for path in artefacts},
         "versions": versions(),
         "config": config,

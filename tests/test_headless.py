@@ -1,5 +1,6 @@
 """The notebook runner, driven with notebooks of a few lines."""
 
+import html
 import json
 import os
 import signal
@@ -88,6 +89,37 @@ def test_no_fresh_run_json_is_a_failure_even_when_all_cells_ran(tmp_path):
     entry = headless.execute(notebook, tmp_path / "run", {})
     assert entry.status == "failed"
     assert "status is 'missing'; expected 'ok'" in entry.message
+
+
+def test_full_without_weights_stops_at_the_setup_cell_with_the_whole_list(tmp_path, monkeypatch, capsys):
+    for name in [name for name in os.environ if name.startswith(("SEMREPA_", "HF_HOME", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("SEMREPA_FACE_PACK", str(tmp_path / "no_pack"))
+    root = Path(headless.__file__).parents[1]
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    run_dir = tmp_path / "run"
+    notebook = root / "notebooks" / "00_start_here.ipynb"
+    assert headless.main([str(notebook), "--preset", "full", "--run-dir", str(run_dir)]) == 1
+    page = html.unescape((run_dir / "00_start_here.html").read_text())
+    executed = nbformat.read(run_dir / "00_start_here.ipynb", as_version=4)
+    (error,) = [
+        output
+        for cell in executed.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error"
+    ]
+    for text in (capsys.readouterr().out, page, error.evalue, "".join(error.traceback)):
+        assert "6 of 6 missing" in text
+        for field in ("model", "depth", "people", "structure", "identity"):
+            assert f"{field}.weights" in text
+        assert f"{tmp_path / 'no_pack'}: not there" in text
+        assert "hf download THUDM/CogVideoX-5b-I2V" in text
+        assert "python -m semrepa.weights --preset full --download" in text
+        assert "Traceback" not in text
+    assert not (run_dir / "run.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from semrepa import __version__, provenance
 from semrepa.config import mini
-from semrepa.provenance import Provenance, mini_asset, require_one_provenance, sha256_of
+from semrepa.provenance import Provenance, mini_asset, require_one_provenance, run_kind, sha256_of
 from semrepa.runtime import (
     RunFolder,
     autocast,
@@ -114,11 +114,12 @@ def test_run_json_tells_the_whole_run(tmp_run, tmp_path):
     inside.write_bytes(b"a")
     outside.write_bytes(b"b")
     record = Provenance.of("transformer", inside, kind="mini")
+    teacher = Provenance(name="face", source="b", kind="real")
     path = write_run_json(
         tmp_run,
         status="ok",
         config=mini(),
-        provenance=[record],
+        provenance=iter([record, teacher]),
         metrics={"loss": 0.5},
         artefacts=[inside, outside],
     )
@@ -132,23 +133,13 @@ def test_run_json_tells_the_whole_run(tmp_run, tmp_path):
         str(outside.resolve()): sha256_of(outside),
     }
     assert run["provenance"] == [
-        {"name": "transformer", "source": str(inside), "kind": "mini", "sha256": sha256_of(inside)}
+        {"name": "transformer", "source": str(inside), "kind": "mini", "sha256": sha256_of(inside)},
+        {"name": "face", "source": "b", "kind": "real", "sha256": None},
     ]
+    assert run["kind"] == "mini"
     assert run["versions"]["torch"] == importlib.metadata.version("torch")
     with pytest.raises(FileNotFoundError, match="hash: got"):
         write_run_json(tmp_run, status="ok", artefacts=[tmp_path / "none"])
-
-
-def test_folder_hash_sees_names_and_content_not_order(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    for folder, order in (("one", "ab"), ("two", "ba")):
-        for file in order:
-            (tmp_path / folder / file).write_text(file)
-    same = sha256_of(tmp_path / "one")
-    assert sha256_of(tmp_path / "two") == same
-    (tmp_path / "two" / "a").rename(tmp_path / "two" / "c")
-    assert sha256_of(tmp_path / "two") != same
 
 
 def test_shipped_weights_are_mini_and_others_real(tmp_path, monkeypatch):
@@ -164,11 +155,25 @@ def test_shipped_weights_are_mini_and_others_real(tmp_path, monkeypatch):
         mini_asset("face", "detector.onnx")
 
 
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [(["real"], "real"), (["real", "mini", "real"], "mini"), (["mini", "random"], "random")],
+)
+def test_a_run_counts_as_its_weakest_part(kinds, expected):
+    assert run_kind(Provenance(name="part", source="a", kind=kind) for kind in kinds) == expected
+
+
+def test_a_run_without_weights_has_no_kind(tmp_run):
+    with pytest.raises(ValueError, match="got no records"):
+        run_kind([])
+    assert json.loads(write_run_json(tmp_run, status="ok").read_text())["kind"] is None
+
+
 def test_one_table_takes_one_kind():
-    mini_vae = Provenance(name="vae", source="a", kind="mini")
-    real_face = Provenance(name="face", source="b", kind="real")
-    assert require_one_provenance([mini_vae, mini_vae]) == "mini"
-    with pytest.raises(ValueError, match=r"mixed kinds \(mini: vae; real: face\)"):
-        require_one_provenance([mini_vae, real_face])
+    first, second = (Provenance(name=name, source="a", kind="mini") for name in ("one", "two"))
+    full_run = Provenance(name="three", source="b", kind="real")
+    assert require_one_provenance([first, second]) == "mini"
+    with pytest.raises(ValueError, match=r"mixed kinds \(mini: one, two; real: three\)"):
+        require_one_provenance([first, full_run, second])
     with pytest.raises(ValueError, match="got no records"):
         require_one_provenance([])

@@ -20,26 +20,40 @@ TEXT_WIDTH = 16
 _WORDS = ("a", "person", "walks", "waves", "turns", "dances", "squats", "in", "room", "red", "blue", "shirt")
 
 
-def tiny_vae(seed: int = 0) -> AutoencoderKLCogVideoX:
-    """VAE of four blocks of 8 channels; frozen, in evaluation mode."""
+def tiny_vae(seed: int = 0, **settings: object) -> AutoencoderKLCogVideoX:
+    """VAE of four blocks of 8 channels; frozen, in evaluation mode. `settings` go to its class."""
     torch.manual_seed(seed)
+    usual = {"scaling_factor": 0.7, "sample_height": 32, "sample_width": 48}
     vae = AutoencoderKLCogVideoX(
         block_out_channels=(8, 8, 8, 8),
         layers_per_block=1,
         norm_num_groups=4,
         latent_channels=16,
-        scaling_factor=0.7,
-        sample_height=32,
-        sample_width=48,
+        **usual | settings,
     )
     return vae.requires_grad_(False).eval()
 
 
 def tiny_transformer(
-    seed: int = 0, *, in_channels: int = 32, height: int = 32, width: int = 48, num_frames: int = 9
+    seed: int = 0,
+    *,
+    in_channels: int = 32,
+    height: int = 32,
+    width: int = 48,
+    num_frames: int = 9,
+    **settings: object,
 ) -> CogVideoXTransformer3DModel:
-    """Image-to-video transformer: 2 layers, 2 heads of 16, rotary positions; `height`, `width` in pixels."""
+    """Image-to-video transformer: 2 layers, 2 heads of 16, rotary positions; `height`, `width` in pixels.
+
+    `settings` go to its class and win.
+    """
     torch.manual_seed(seed)
+    usual = {
+        "sample_width": width // 8,
+        "sample_height": height // 8,
+        "sample_frames": num_frames,
+        "use_rotary_positional_embeddings": True,
+    }
     return CogVideoXTransformer3DModel(
         num_attention_heads=2,
         attention_head_dim=16,
@@ -48,12 +62,9 @@ def tiny_transformer(
         time_embed_dim=16,
         text_embed_dim=TEXT_WIDTH,
         num_layers=2,
-        sample_width=width // 8,
-        sample_height=height // 8,
-        sample_frames=num_frames,
         patch_size=2,
         max_text_seq_length=TEXT_LENGTH,
-        use_rotary_positional_embeddings=True,
+        **usual | settings,
     )
 
 

@@ -129,6 +129,7 @@ def full() -> Config:
             batch_size=8,
             lr=3e-6,
             warmup=200,
+            gradient_checkpointing=True,
             checkpoint_every=500,
             eval_every=500,
         ),

@@ -44,6 +44,11 @@ class ClipRow:
     world: dict[str, Any] | None = None
     """Arguments of `semrepa.world.sample_spec` besides the seed, which re-render the clip exactly."""
 
+    @property
+    def person(self) -> int | str:
+        """Who is in the clip; where nobody knows, a person of its own, as in the paper's Table 3."""
+        return self.id if self.identity is None else self.identity
+
 
 def _problem(name: str, value: Any) -> str | None:
     """What is wrong with one field of a line, or None."""

@@ -1,7 +1,7 @@
 """The human filter: keep the videos that show a person.
 
 The filter is a rule about boxes; who draws the boxes is up to the caller. The paper lets YOLOv8 look at the
-first frame. Source: Sec. 5.1.1.
+first frame, here `semrepa.teachers.people`. Source: Sec. 5.1.1.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ class Sighting:
     frame: int
     """Frame that decided."""
     box: tuple[float, float, float, float] | None
-    """Left, top, right, bottom of its most convincing person, pixels; None when nobody was seen at all."""
+    """Left, top, right, bottom of its most convincing person, pixels, inside the frame; None when nobody was
+    seen at all."""
     score: float
     """Score of that person, 0 to 1."""
     area: float
@@ -64,11 +65,9 @@ class PersonFilter:
         height, width = frame.shape[1:]
         best = Sighting(present=False, frame=index, box=None, score=0.0, area=0.0)
         for left, top, right, bottom, score in self.detector(frame).tolist():
-            shown = max(0, min(right, width) - max(left, 0)) * max(0, min(bottom, height) - max(top, 0))
-            area = shown / (width * height)
+            box = max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
+            area = max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0) / (width * height)
             present = score >= self.min_score and area >= self.min_area
             if (present, score) > (best.present, best.score):
-                best = Sighting(
-                    present=present, frame=index, box=(left, top, right, bottom), score=score, area=area
-                )
+                best = Sighting(present=present, frame=index, box=box, score=score, area=area)
         return best

@@ -9,9 +9,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -21,8 +24,10 @@ from semrepa.runtime import write_json
 
 Record = dict[str, Tensor]
 """latents, depth_latents (f, c, h, w) float16; depth_range (2,) float32; first_frame (3, H, W) uint8;
-prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4) float32; and as
-in `VideoClip` content (4,) int32 and timestamps (n,) float32."""
+prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4) and face_scores,
+face_sizes, face_cuts, face_yaws (n,) float32 as in `FaceTrack`; person_box (5,) float32: left, top, right,
+bottom and score in the first frame that shows the person; and as in `VideoClip` content (4,) int32 and
+timestamps (n,) float32."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,25 @@ class FeatureStore:
         if not path.is_file():
             known = f"one of the {len(self.ids())} in {self.folder}"
             raise KeyError(f"got clip id {clip_id!r}; expected {known}; run prepare")
-        return load_file(path)
+        record = load_file(path)
+        if self._padding is not None:
+            own = record["prompt_embeds"]
+            record["prompt_embeds"] = torch.cat([own, self._padding[len(own) :]])
+        return record
+
+    def set_padding(self, padding: Float[Tensor, "l e"]) -> None:
+        """Say which text features follow those of a caption, in records that hold the caption's own only.
+
+        Args:
+            padding: features of all tokens of an empty caption.
+        """
+        save_file({"padding": padding.contiguous()}, self.folder / "padding.safetensors")
+        self.__dict__.pop("_padding", None)
+
+    @cached_property
+    def _padding(self) -> Tensor | None:
+        file = self.folder / "padding.safetensors"
+        return load_file(file)["padding"] if file.is_file() else None
 
     def reject(self, reject: Reject) -> None:
         """Note a clip that is left out, in `rejects.jsonl`; an older record of it goes."""

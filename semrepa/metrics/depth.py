@@ -3,7 +3,37 @@
 import torch
 from torch import Tensor
 
+from semrepa.depth import DepthKind, denormalize, depth_range, normalize
 from semrepa.shapes import Depth, PerSample
+
+FAR = 0.05
+"""Normalised disparity below which an answer of unknown scale says too little about distance to be judged."""
+
+
+def against_teacher(values: Depth, depth: Depth, *, kind: DepthKind) -> dict[str, PerSample]:
+    """Compare normalised disparity, such as colours read back, with the depth that it stands for.
+
+    Args:
+        values: predicted disparity, brought to [0, 1] by the range of `depth`.
+        depth: the teacher's answer.
+        kind: "metric": errors of depth in metres, at every pixel; "disparity": errors of disparity, which has
+            no unit, where the teacher's normalised disparity is above `FAR`.
+
+    Returns:
+        `mean_error` and `flicker` in normalised disparity, `abs_rel` and `delta_1.25`, each (b,).
+
+    Raises:
+        ValueError: the shapes differ, or another kind.
+    """
+    truth = normalize(depth, kind=kind)
+    answer = denormalize(values, depth_range(depth, kind=kind), kind=kind)
+    counted = depth if kind == "metric" else depth.masked_fill(truth <= FAR, torch.nan)
+    return {
+        "mean_error": depth_mae(values, truth),
+        "abs_rel": abs_rel(answer, counted),
+        "delta_1.25": delta(answer, counted),
+        "flicker": flicker(values, truth),
+    }
 
 
 def abs_rel(pred_depth: Depth, depth: Depth) -> PerSample:

@@ -6,6 +6,7 @@ The model learns to turn noise, a first frame and a caption into a video; its sa
 Source: Eq. (1), Sec. 4.1.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,16 @@ from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
 from semrepa.models.freeze import freeze
 from semrepa.models.latents import encode_image, to_pixels
+from semrepa.models.shards import check_files, check_vocabulary
 from semrepa.models.transformer import call_transformer
+from semrepa.models.variants import check_checkpoint
 from semrepa.shapes import Images, Latents, PromptEmbeds, Timesteps
+
+logger = logging.getLogger(__name__)
 
 Part = Literal["vae", "transformer", "text_encoder", "tokenizer", "noise_scheduler"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -39,6 +44,8 @@ _CONFIG_FILES: dict[Part, str] = {
     "tokenizer": "tokenizer/tokenizer_config.json",
     "noise_scheduler": "scheduler/scheduler_config.json",
 }
+_VOCABULARIES = ("tokenizer/spiece.model", "tokenizer/tokenizer.json")
+"""Without one of them, transformers would make a tokenizer of three tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,20 +72,25 @@ def load_cogvideox(
     parts: Sequence[Part] = PARTS,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    vae_tiling: bool = False,
 ) -> CogVideoX:
-    """Load a CogVideoX checkpoint that is already on this machine.
+    """Load a CogVideoX image-to-video checkpoint that is already on this machine.
+
+    On a GPU the VAE takes one video of a batch after the other: the same numbers in less memory.
 
     Args:
         source: a diffusers folder, or a hub name whose files are in the local cache. Nothing is downloaded.
         parts: which parts are needed.
         device: where the networks go.
         dtype: precision of the networks' weights.
+        vae_tiling: let the VAE work in overlapping tiles: less memory, more work and slightly other numbers.
 
     Returns:
         The parts, in evaluation mode; VAE and text encoder frozen.
 
     Raises:
-        ValueError: when a part has an unknown name.
+        ValueError: when a part has an unknown name, the checkpoint is none that the kit can run, or its files
+            are damaged.
         FileNotFoundError: when the folder or parts of it are missing; all missing parts are listed.
     """
     unknown = sorted(set(parts) - set(PARTS))
@@ -91,12 +103,19 @@ def load_cogvideox(
             f"give a diffusers folder, or download it first: hf download {source}"
         )
     missing = [_CONFIG_FILES[part] for part in parts if not (folder / _CONFIG_FILES[part]).is_file()]
+    if "tokenizer" in parts and not any((folder / name).is_file() for name in _VOCABULARIES):
+        missing.append(" or ".join(_VOCABULARIES))
     if missing:
         raise FileNotFoundError(
             f"got {folder} without {', '.join(missing)}; expected a complete diffusers folder; "
             "copy the missing parts there, or download the checkpoint again"
         )
-    return CogVideoX(source=str(source), **{part: _load(part, folder, device, dtype) for part in parts})
+    check_checkpoint(folder)
+    loaded = {part: _load(part, folder, device, dtype) for part in parts}
+    if "vae" in loaded:
+        loaded["vae"].use_tiling = vae_tiling
+        loaded["vae"].use_slicing = torch.device(device).type == "cuda"
+    return CogVideoX(source=str(source), **loaded)
 
 
 def local_folder(source: str | Path) -> Path | None:
@@ -137,6 +156,8 @@ def encode_prompts(
 ) -> PromptEmbeds:
     """Turn captions into text features, padded to one length, as the stock pipeline does.
 
+    Captions that are longer are cut, with a warning that says which.
+
     Args:
         captions: one text for each clip; "" stands for no caption.
         tokenizer: caption tokenizer.
@@ -146,6 +167,12 @@ def encode_prompts(
     Returns:
         Text features in the encoder's precision, without gradients.
     """
+    lengths = token_counts(captions, tokenizer)
+    cut = [caption for caption, length in zip(captions, lengths, strict=True) if length > max_length]
+    if cut:
+        found = f"{len(cut)} of {len(captions)} captions have more than {max_length} tokens"
+        shown = "; ".join(f"{caption[:60]!r}" for caption in cut[:3])
+        logger.warning("%s and are cut%s: %s", found, ", the first ones" if len(cut) > 3 else "", shown)
     tokens = tokenizer(
         list(captions),
         padding="max_length",
@@ -155,6 +182,23 @@ def encode_prompts(
         return_tensors="pt",
     )
     return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
+
+
+def token_counts(
+    captions: Sequence[str], tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
+) -> list[int]:
+    """Count the text features of each caption that stand for its own tokens, the rest being padding.
+
+    Args:
+        captions: texts.
+        tokenizer: caption tokenizer.
+        max_length: tokens kept; None: all.
+
+    Returns:
+        For each caption a number from 1 (the end-of-text token alone) to `max_length`.
+    """
+    tokens = tokenizer(list(captions), truncation=False, verbose=False).input_ids
+    return [min(len(ids), max_length or len(ids)) for ids in tokens]
 
 
 def image_condition(
@@ -176,7 +220,7 @@ def image_condition(
     Args:
         vae: frozen VAE.
         first_frames: first frame of each clip.
-        num_latent_frames: latent frames of the video, f.
+        num_latent_frames: latent frames that the transformer works on (`padded_frames`).
         generator: source of all randomness here, the sample of the posterior included; None takes the
             posterior's mode and draws noise and dropout from the global source.
         noise_mean: mean of the logarithm of the noise strength (CogVideoX: -3); None adds no noise.
@@ -232,13 +276,20 @@ def predict_v(
 
 def _load(part: Part, folder: Path, device: torch.device | str, dtype: torch.dtype) -> Any:
     if part == "tokenizer":
+        check_vocabulary(folder / "tokenizer")
         return AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     if part == "noise_scheduler":
         return CogVideoXDDIMScheduler.from_pretrained(folder, subfolder="scheduler")
     if part == "text_encoder":
+        with torch.device("meta"):
+            empty: Any = T5EncoderModel(T5Config.from_pretrained(folder / part))
+        check_files(folder / part, "model", empty)
         model: Any = T5EncoderModel.from_pretrained(folder / part, dtype=dtype, use_safetensors=True)
     else:
         kind = AutoencoderKLCogVideoX if part == "vae" else CogVideoXTransformer3DModel
+        with torch.device("meta"):
+            empty = kind.from_config(kind.load_config(folder, subfolder=part))
+        check_files(folder / part, "diffusion_pytorch_model", empty)
         model = kind.from_pretrained(folder, subfolder=part, torch_dtype=dtype, use_safetensors=True)
     return model.to(device).eval() if part == "transformer" else freeze(model.to(device))
 

@@ -7,6 +7,7 @@ and its depth with the same number of frames, and never mix pieces that were enc
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
+from jaxtyping import Float
 from torch import Tensor
 
 from semrepa.runtime import autocast
@@ -74,6 +75,20 @@ def encode_image(
     factor = vae.config["scaling_factor"]
     scale = 1 / factor if vae.config["invert_scale_latents"] else factor
     return scale * posterior_latents(vae, pixels, generator)
+
+
+def repeat_first(latents: Latents, frames: int) -> Float[Tensor, "b g c h w"]:
+    """Repeat the first latent frame in front, as CogVideoX 1.5 is trained (see `padded_frames`).
+
+    Args:
+        latents: latents of videos.
+        frames: latent frames in all; no fewer than there are.
+
+    Returns:
+        Latents of that many frames; those of the video are the last ones.
+    """
+    count = frames - latents.shape[1]
+    return torch.cat([latents[:, :1].expand(-1, count, -1, -1, -1), latents], dim=1) if count else latents
 
 
 @torch.no_grad()

@@ -82,8 +82,15 @@ class StructureAligner(ModelMixin, ConfigMixin):
             backbone: CogVideoX 1.0 transformer of the aligner's width, with at least its number of blocks.
 
         Raises:
-            ValueError: a layer that is not there or has another shape; then nothing is taken over.
+            ValueError: a backbone of version 1.5, or a layer that is not there or has another shape; then
+                nothing is taken over.
         """
+        if backbone.config.patch_size_t is not None:
+            raise ValueError(
+                f"got a backbone with patch_size_t={backbone.config.patch_size_t} (CogVideoX 1.5); expected "
+                "one that takes latent frames singly, as the aligner does; use CogVideoX-5b-I2V, or set "
+                "structure.warm_start to False"
+            )
         own, theirs = self.transformer.state_dict(), backbone.state_dict()
         theirs["patch_embed.proj.weight"] = theirs["patch_embed.proj.weight"][:, : self.config.channels]
         first = ("patch_embed.proj.", "time_embedding.", "transformer_blocks.")

@@ -3,6 +3,7 @@
 It adds what the stock pipeline passes beside the latents: rotary positions, and `ofs` for version 1.5.
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from diffusers import CogVideoXTransformer3DModel
@@ -11,6 +12,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor
 
 from semrepa.models.attention import training_attention
+from semrepa.models.variants import check_size
 from semrepa.shapes import JoinedLatents, Latents, PromptEmbeds, Timesteps
 
 
@@ -37,7 +39,9 @@ def call_transformer(
     config: Any = transformer.config
     _check_inputs(config, latents, prompt_embeds)
     dtype = transformer.dtype
-    with training_attention(latents.device):
+    # Blocks that are run again in the backward pass are so outside this context, and must do the same there.
+    attention = nullcontext() if transformer.gradient_checkpointing else training_attention(latents.device)
+    with attention:
         answer = transformer(
             hidden_states=latents.to(dtype),
             encoder_hidden_states=prompt_embeds.to(dtype),
@@ -47,6 +51,24 @@ def call_transformer(
             return_dict=False,
         )[0]
     return answer.float()
+
+
+def padded_frames(transformer: CogVideoXTransformer3DModel, frames: int) -> int:
+    """Count the latent frames that a transformer works on for a video.
+
+    CogVideoX 1.5 takes them in pairs. An odd number gets one more in front: in training the first latent
+    frame once more (`repeat_first`), in sampling noise that the stock pipeline drops at the end. The
+    first-frame condition lies on it.
+
+    Args:
+        transformer: CogVideoX transformer.
+        frames: latent frames of the video.
+
+    Returns:
+        The same number, or the next multiple of the patch size in time.
+    """
+    patch = transformer.config.patch_size_t or 1
+    return -(-frames // patch) * patch
 
 
 def rotary(
@@ -92,6 +114,7 @@ def _check_inputs(config: Any, latents: JoinedLatents, prompt_embeds: PromptEmbe
         )
     if features != config.text_embed_dim:
         raise ValueError(f"got text features of size {features}; expected {config.text_embed_dim}")
+    check_size(config, frames, height, width)
     has_table = not config.use_rotary_positional_embeddings or config.use_learned_positional_embeddings
     if has_table and tokens != config.max_text_seq_length:
         raise ValueError(f"got {tokens} text tokens; expected {config.max_text_seq_length}; pad the captions")

@@ -5,6 +5,7 @@ store = prepare(cfg, rows, cache_dir)
 """
 
 from semrepa.prepare.clips import ensure_rows, render_row
-from semrepa.prepare.features import Teachers, load_teachers, prepare
+from semrepa.prepare.features import prepare
+from semrepa.prepare.teachers import Teachers, load_teachers
 
 __all__ = ["Teachers", "ensure_rows", "load_teachers", "prepare", "render_row"]

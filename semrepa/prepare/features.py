@@ -4,30 +4,31 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from semrepa.config import Config
 from semrepa.data.index import ClipRow
-from semrepa.data.people import PersonFilter
 from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash
 from semrepa.data.video import ClipError, VideoClip, read_clip, reader_versions
 from semrepa.depth import colorize, depth_range, normalize
-from semrepa.models.cogvideox import encode_prompts
 from semrepa.models.latents import encode
 from semrepa.prepare.clips import world_hash
+from semrepa.prepare.teachers import Teachers, load_teachers
+from semrepa.prepare.text import embed_captions, read_caption
 from semrepa.provenance import Provenance, sha256_of
 from semrepa.runtime import compute_dtype, pick_device, write_json
 from semrepa.shapes import Depth, Frames
-from semrepa.teachers import DepthTeacher, FaceTeacher
+from semrepa.teachers import DepthTeacher, FaceTrack
 from semrepa.weights import check_weights, load_base
 
 log = logging.getLogger(__name__)
@@ -35,101 +36,23 @@ log = logging.getLogger(__name__)
 Progress = Callable[[int, int, str], None]
 """Called after each clip with clips done, clips in all, and the clip's id."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when records change their meaning, so that older stores are not mistaken for new ones."""
-TEXT_BATCH = 32
-FACE_LOOKS = 5
-"""Frames on which a person may show the face, where faces stand for people."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Teachers:
-    """Who answers the questions about a clip."""
-
-    depth: DepthTeacher
-    """How far every pixel is."""
-    face: FaceTeacher
-    """Whose face is in each frame."""
-    people: PersonFilter
-    """Whether there is a person at all."""
-
-
-def load_teachers(cfg: Config) -> Teachers:
-    """Load the frozen teachers that a config names.
-
-    Until a person detector is at hand, a face on one of a few frames stands for a person.
-
-    Args:
-        cfg: resolved config.
-
-    Returns:
-        The teachers.
-
-    Raises:
-        FileNotFoundError: when weights are missing; lists all of them.
-        ValueError: for a depth teacher that cannot be run.
-    """
-    from semrepa.teachers.exact import ExactDepth
-    from semrepa.teachers.face import InsightFaceTeacher
-
-    *_, face_pack = check_weights(cfg, ("depth", "face"))
-    if cfg.depth.teacher != "exact":
-        raise ValueError(
-            f"depth.teacher: got {cfg.depth.teacher!r}; expected 'exact'; others cannot be run yet"
-        )
-    face = InsightFaceTeacher(
-        Path(face_pack.source),
-        detector_size=cfg.face.detector_size,
-        min_score=cfg.face.min_score,
-        min_size=cfg.face.min_size,
-        providers=cfg.face.providers,
-    )
-    people = PersonFilter(
-        detector=people_by_face(face),
-        min_score=cfg.data.min_person_score,
-        min_area=cfg.data.min_person_area,
-        looks=FACE_LOOKS,
-    )
-    return Teachers(depth=ExactDepth(fps=cfg.video.fps), face=face, people=people)
-
-
-def people_by_face(face: FaceTeacher) -> Callable[[UInt8[Tensor, "3 H W"]], Float[Tensor, "k 5"]]:
-    """Turn a face teacher into a detector of people: head, shoulders and chest around the face.
-
-    It overlooks people who turn their back, which a real person detector does not.
-
-    Args:
-        face: the teacher.
-
-    Returns:
-        A detector for `PersonFilter`.
-    """
-
-    def detect(frame: UInt8[Tensor, "3 H W"]) -> Float[Tensor, "k 5"]:
-        track = face(frame[None])
-        if not track.mask[0]:
-            return torch.zeros(0, 5)
-        left, top, right, bottom = track.boxes[0].tolist()
-        width, height = right - left, bottom - top
-        return torch.tensor(
-            [[left - width, top - 0.5 * height, right + width, bottom + 2 * height, track.scores[0]]]
-        )
-
-    return detect
-
-
-def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, object]:
+def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, Any]:
     """Collect everything that changes the numbers of a record.
 
     Args:
         cfg: resolved config.
-        weights: of model, depth and face teacher, in this order.
+        weights: of the model and the teachers, each named by its role.
 
     Returns:
         JSON values by name.
     """
-    model, depth, face = weights
-    folder = Path(model.source)
+    by_role = {record.name: record for record in weights}
+    hashes = {role: record.sha256 for role, record in by_role.items()}
+    folder = Path(by_role["model"].source)
     transformer = json.loads((folder / "transformer" / "config.json").read_text())
     return {
         "schema": SCHEMA,
@@ -139,12 +62,31 @@ def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, object]
         "text_encoder": sha256_of(folder / "text_encoder"),
         "tokenizer": sha256_of(folder / "tokenizer"),
         "text_length": transformer["max_text_seq_length"],
+        "trim_text": cfg.data.trim_text,
         "dtype": str(compute_dtype(pick_device(), cfg.model.dtype)),
-        "depth": [cfg.depth.teacher, world_hash() if cfg.depth.teacher == "exact" else depth.sha256],
+        "vae_tiling": cfg.model.vae_tiling,
+        "depth": _depth_settings(cfg, hashes["depth"]),
         "colormap": cfg.depth.colormap,
-        "face": [face.sha256, *cfg.face.detector_size, cfg.face.min_score, cfg.face.min_size],
-        "people": [cfg.data.min_person_score, cfg.data.min_person_area],
+        "face": [hashes["face"], *_without(cfg.face, "pack", "sha256", "providers")],
+        "people": [
+            cfg.people.detector,
+            hashes.get("people"),
+            cfg.data.min_person_score,
+            cfg.data.min_person_area,
+        ],
     }
+
+
+def _depth_settings(cfg: Config, sha256: str | None) -> list[object]:
+    """What changes the depth teacher's answer."""
+    if cfg.depth.teacher == "exact":
+        return ["exact", world_hash()]
+    return [sha256, *_without(cfg.depth, "weights", "sha256", "colormap", "frame_batch")]
+
+
+def _without(section: Any, *names: str) -> list[object]:
+    """Values of a config section but for some that do not change numbers."""
+    return [value for name, value in asdict(section).items() if name not in names]
 
 
 def prepare(
@@ -174,7 +116,7 @@ def prepare(
         FileNotFoundError: when weights are missing; lists all of them.
         ValueError: when `data.store` was made with other settings.
     """
-    weights = check_weights(cfg, ("model", "depth", "face"))
+    weights = check_weights(cfg, ("model", "depth", "face", "people"))
     made_from = fingerprint(cfg, weights)
     folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
     store = FeatureStore(folder, made_from)
@@ -184,8 +126,22 @@ def prepare(
     todo = [row for row in todo if (row.id, sources[row.id]) not in left_out]
     if todo:
         log.info("preparing %d of %d clips in %s", len(todo), len(rows), folder)
-        _fill(store, todo, cfg, teachers or load_teachers(cfg), progress)
+        texts = Path(cache_dir) / f"text-{_text_hash(made_from)}"
+        captions = [row.caption for row in todo] + ([""] if cfg.data.trim_text else [])
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "text"):
+            embed_captions(cfg, captions, made_from["text_length"], texts)
+        if cfg.data.trim_text:
+            store.set_padding(read_caption(texts, ""))
+        read = partial(read_caption, texts, trim=cfg.data.trim_text)
+        _fill(store, todo, cfg, teachers or load_teachers(cfg), read, seconds, progress)
     return store
+
+
+def _text_hash(made_from: Mapping[str, object]) -> str:
+    """Digits that stand for what text features depend on, so that stores with other pictures share them."""
+    names = ("text_encoder", "tokenizer", "text_length", "dtype")
+    return fingerprint_hash({name: made_from[name] for name in names})
 
 
 def source_hash(row: ClipRow) -> str:
@@ -200,12 +156,11 @@ def _fill(
     rows: Sequence[ClipRow],
     cfg: Config,
     teachers: Teachers,
+    read: Callable[[str], Tensor],
+    seconds: dict[str, float],
     progress: Progress | None,
 ) -> None:
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "text"):
-        captions = sorted({row.caption for row in rows})
-        prompts = _embed_captions(cfg, captions, store.fingerprint["text_length"])
+    """Write the records of all rows; `read` gives the text features of a caption."""
     vae: Any = load_base(cfg, ("vae",)).vae
     rejected = 0
     for done, row in enumerate(rows, 1):
@@ -215,7 +170,7 @@ def _fill(
             store.reject(replace(outcome, source=source_hash(row)))
             rejected += 1
         else:
-            store.write(row.id, outcome | {"prompt_embeds": prompts[row.caption]}, source_hash(row))
+            store.write(row.id, outcome | {"prompt_embeds": read(row.caption)}, source_hash(row))
         if progress:
             progress(done, len(rows), row.id)
     report = {"written": len(rows) - rejected, "rejected": rejected, "seconds": seconds}
@@ -232,16 +187,6 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def _embed_captions(cfg: Config, captions: Sequence[str], length: int) -> dict[str, Float[Tensor, "l e"]]:
-    """Text features of each caption, float16 on the CPU; the text encoder is freed again."""
-    parts = load_base(cfg, ("tokenizer", "text_encoder"))
-    embeds: list[Tensor] = []
-    for first in range(0, len(captions), TEXT_BATCH):
-        some = captions[first : first + TEXT_BATCH]
-        embeds += encode_prompts(some, parts.tokenizer, parts.text_encoder, length).half().cpu().unbind()
-    return dict(zip(captions, embeds, strict=True))
-
-
 def _process(
     row: ClipRow, cfg: Config, vae: AutoencoderKLCogVideoX, teachers: Teachers, seconds: dict[str, float]
 ) -> Record | Reject:
@@ -255,7 +200,7 @@ def _process(
         return Reject(row.id, "missing", str(error))
     with _timed(seconds, "people"):
         sighting = teachers.people(clip.frames)
-    if not sighting.present:
+    if not sighting.present or sighting.box is None:
         found = f"best score {sighting.score:.2f}, area {sighting.area:.3f}"
         remedy = "expected a person; lower data.min_person_score or leave it out"
         return Reject(row.id, "no_person", f"got {row.path} with nobody in it ({found}); {remedy}")
@@ -263,18 +208,37 @@ def _process(
         track = teachers.face(clip.frames)
     with _timed(seconds, "depth"):
         depth_frames, value_range = _look_deep(row, clip, cfg, teachers.depth)
-    with _timed(seconds, "vae"):  # both at once: in float32 on a CPU a batch of one is ten times slower
-        latents = encode(vae, torch.cat([clip.frames[None], depth_frames])).half().cpu()
+    with _timed(seconds, "vae"):
+        latents = _encode(vae, [clip.frames[None], depth_frames])
     return {
         "latents": latents[0],
         "depth_latents": latents[1],
         "depth_range": value_range,
         "first_frame": clip.frames[0],
+        **_face_features(track),
+        "person_box": torch.tensor([*sighting.box, sighting.score]),
+        "content": torch.tensor(clip.content, dtype=torch.int32),
+        "timestamps": torch.tensor(clip.timestamps),
+    }
+
+
+def _encode(vae: AutoencoderKLCogVideoX, videos: Sequence[Tensor]) -> Tensor:
+    """Latents of videos of one size, float16 on the CPU."""
+    # In float32 on a CPU a batch of one is ten times slower than one of two; a GPU would need twice the memory.
+    together = [torch.cat(videos)] if vae.device.type == "cpu" else videos
+    return torch.cat([encode(vae, frames).half().cpu() for frames in together])
+
+
+def _face_features(track: FaceTrack) -> Record:
+    """What is kept of a face: who it is, where, and how well it is seen."""
+    return {
         "id_embeds": track.embeds.half(),
         "face_mask": track.mask,
         "face_boxes": track.boxes,
-        "content": torch.tensor(clip.content, dtype=torch.int32),
-        "timestamps": torch.tensor(clip.timestamps),
+        "face_scores": track.scores,
+        "face_sizes": track.sizes,
+        "face_cuts": track.cuts,
+        "face_yaws": track.yaws,
     }
 
 

@@ -20,15 +20,22 @@ class FaceTrack:
     """The face of one person through one clip of n frames."""
 
     embeds: Float[Tensor, "n 512"]
-    """L2-normalised identity embedding of each frame, zeros where the face is missing."""
+    """L2-normalised identity embedding of each frame, zeros where it is masked."""
     mask: Bool[Tensor, " n"]
-    """True on frames where the person's face was found."""
+    """True on frames where the person's face was found and is a good enough view to recognise."""
     boxes: Float[Tensor, "n 4"]
     """Left, top, right, bottom in pixels of the given frames, NaN where the face is missing."""
     points: Float[Tensor, "n 5 2"]
     """Eyes, nose, mouth corners (x, y) in pixels, NaN where the face is missing."""
     scores: Float[Tensor, " n"]
     """Detection score in [0, 1], 0 where the face is missing."""
+    sizes: Float[Tensor, " n"]
+    """Shorter side of the box in pixels, NaN where the face is missing."""
+    cuts: Float[Tensor, " n"]
+    """Share of the face outside the frame in [0, 1], NaN where the face is missing."""
+    yaws: Float[Tensor, " n"]
+    """Turn of the head: nose off the eyes' middle along the line of the eyes, in eye distances; positive to
+    the right of the picture, about 0.5 in half profile, NaN where the face is missing."""
 
 
 @runtime_checkable

@@ -1,35 +1,40 @@
 """The face teacher: insightface's FaceAnalysis, per frame, then one person followed through the clip."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from insightface.app import FaceAnalysis
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.provenance import Provenance, sha256_of
+from semrepa.provenance import Provenance
 from semrepa.teachers import FaceTrack
-from semrepa.teachers.align import aligned_crop
-from semrepa.teachers.pack import EMBED_DIM, KIND_KEY, find_pack
-from semrepa.teachers.track import Faces, follow
+from semrepa.teachers.align import CROP, aligned_crop
+from semrepa.teachers.pack import EMBED_DIM, Pack, find_pack
+from semrepa.teachers.providers import ORT_ERRORS, choose_providers, running_on, session_options
+from semrepa.teachers.quality import cuts, sizes, yaws
+from semrepa.teachers.track import Faces, areas, as_track, follow
 
 log = logging.getLogger(__name__)
 
-ENLARGE = 3.0
-"""Small frames are enlarged at most this much before detection; measured on 128 x 192 frames of the world."""
 STRIDE = 32
 """The detector's coarsest stride: canvas sides must be multiples of it."""
 BATCH = 32
 """Most crops per call of the recogniser."""
+CROWD = 8
+"""Most faces of one frame that are looked at, largest first; ours."""
 
 
 class InsightFaceTeacher:
     """Face detection, alignment and ArcFace embeddings by insightface on a local model pack."""
+
+    providers: tuple[str, ...]
+    """Execution providers that both models really run on."""
+    provenance: Provenance
+    """Which two files answer, whether they are real, and their common hash."""
 
     def __init__(
         self,
@@ -38,39 +43,45 @@ class InsightFaceTeacher:
         detector_size: tuple[int, int] = (640, 640),
         min_score: float = 0.5,
         min_size: float = 0.0,
+        max_cut: float = 1.0,
+        max_yaw: float = 10.0,
         providers: Sequence[str] | None = None,
     ) -> None:
         """Load a pack. Nothing is ever downloaded.
 
         Args:
             pack: folder with the two ONNX files (see `semrepa.teachers.pack.EXPECTED`).
-            detector_size: width and height of the detector's canvas in pixels, multiples of 32.
+            detector_size: width and height of the detector's canvas in pixels, multiples of 32. Frames are
+                scaled to fit and padded with black, always to this size, as in the published pipelines.
             min_score: least detection score in (0, 1).
             min_size: least shorter side of a face box, pixels of the given frames.
-            providers: ONNX Runtime execution providers in order of preference; None lets insightface choose.
+            max_cut: largest share of the face outside the frame, 0 to 1.
+            max_yaw: furthest turn of the head, eye distances (see `semrepa.teachers.quality.yaws`).
+            providers: ONNX Runtime execution providers in order of preference; those that are not installed
+                are left out with a warning; None lets insightface choose.
 
         Raises:
             FileNotFoundError: If the folder or one of its models is missing.
-            ValueError: If a model has the wrong format, a size is no multiple of 32, the score is out of
-                range, or a provider is not installed.
+            ValueError: If a model has the wrong format, a setting is out of range, or none of the providers
+                is installed.
         """
-        check_settings(detector_size, min_score, providers)
-        folder = find_pack(Path(pack))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.app = FaceAnalysis(
-            str(folder),
-            allowed_modules=["detection", "recognition"],
-            sess_options=options,
-            providers=None if providers is None else list(providers),
-        )
+        check_settings(detector_size, min_score, max_cut, max_yaw)
+        usable = choose_providers(providers)
+        found = find_pack(Path(pack))
+        self.app = load_app(found, usable)
         self.app.prepare(ctx_id=0, det_thresh=min_score, det_size=detector_size)
         self.detector, self.recogniser = (self.app.models[task] for task in ("detection", "recognition"))
-        self.detector_size = detector_size
-        self.min_size = min_size
-        self.provenance = provenance(self.app)
-        active = ", ".join(self.recogniser.session.get_providers())
-        log.info("face pack %s (sha256 %s) runs on %s", folder, self.provenance.sha256, active)
+        check_detector(found.detector, getattr(self.detector, "static_input_size", None), detector_size)
+        self.min_size, self.max_cut, self.max_yaw = min_size, max_cut, max_yaw
+        batch = self.recogniser.session.get_inputs()[0].shape[0]
+        self._takes_batches = not isinstance(batch, int)
+        self.providers = running_on(
+            usable, *(model.session.get_providers() for model in (self.detector, self.recogniser))
+        )
+        self.provenance = found.provenance
+        self.embed(2 * [np.zeros((CROP, CROP, 3), np.uint8)])  # fails here rather than in the middle of a run
+        for file, digest in found.hashes.items():
+            log.info("face pack: %s (sha256 %s) runs on %s", file, digest, ", ".join(self.providers))
 
     def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> FaceTrack:
         """Follow one person's face through a clip.
@@ -79,7 +90,8 @@ class InsightFaceTeacher:
             frames: (n, 3, H, W) uint8 RGB, 0 to 255.
 
         Returns:
-            The track of the person whose face is largest in the first frame that shows a face.
+            The track of the person whose face is the largest good view in the first frame that shows one.
+            Frames with a view that is too small, cut or turned are masked, but keep box, points and quality.
 
         Raises:
             TypeError: If the frames are not a uint8 tensor.
@@ -89,7 +101,7 @@ class InsightFaceTeacher:
         return as_track(faces, follow(faces))
 
     def find(self, frames: UInt8[Tensor, "n 3 H W"]) -> list[Faces]:
-        """Find and embed every face of every frame.
+        """Find, judge and embed the faces of every frame, at most the `CROWD` largest of each.
 
         Args:
             frames: (n, 3, H, W) uint8 RGB, 0 to 255.
@@ -105,8 +117,7 @@ class InsightFaceTeacher:
         images = np.ascontiguousarray(
             frames.permute(0, 2, 3, 1).numpy(force=True)[..., ::-1]
         )  # insightface wants BGR
-        canvas = canvas_size(images.shape[1], images.shape[2], self.detector_size)
-        found = [self._detect(image, canvas) for image in images]
+        found = [self._detect(image) for image in images]
         crops = [
             aligned_crop(image, p)
             for image, (_, points, _) in zip(images, found, strict=True)
@@ -114,10 +125,10 @@ class InsightFaceTeacher:
         ]
         counts = [len(scores) for _, _, scores in found]
         embeds = np.split(self.embed(crops), np.cumsum(counts)[:-1])
-        return [Faces(*one, embeds=e) for one, e in zip(found, embeds, strict=True)]
+        return [self._judge(*one, e, images.shape[1:3]) for one, e in zip(found, embeds, strict=True)]
 
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Embed aligned faces.
+        """Embed aligned faces, in batches where the recogniser takes them.
 
         Args:
             crops: (112, 112, 3) uint8 each, BGR.
@@ -126,85 +137,95 @@ class InsightFaceTeacher:
             (k, 512) float32, L2-normalised.
 
         Raises:
-            ValueError: If the recogniser takes only batches of a fixed size above 1.
+            ValueError: If the recogniser does not answer with 512 finite numbers for each face.
         """
-        fixed = self.recogniser.session.get_inputs()[0].shape[0]
-        step = fixed if isinstance(fixed, int) else BATCH
-        if isinstance(fixed, int) and fixed > 1:
-            raise ValueError(
-                f"got a recogniser with a fixed batch of {fixed}; expected 1 or free; export it again"
-            )
-        parts = [self.recogniser.get_feat(list(crops[i : i + step])) for i in range(0, len(crops), step)]
+        parts = [self._features(list(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
         raw = np.concatenate(parts) if parts else np.zeros((0, EMBED_DIM), np.float32)
+        if raw.shape != (len(crops), EMBED_DIM) or not np.isfinite(raw).all():
+            raise ValueError(
+                f"got {raw.shape} features for {len(crops)} faces from {self.recogniser.model_file}; "
+                f"expected {EMBED_DIM} finite numbers for each; use another recogniser"
+            )
         return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-9)
 
-    def _detect(
-        self, image: np.ndarray, canvas: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes (k, 4), key points (k, 5, 2) and scores (k,) of one BGR picture."""
-        found, points = self.detector.detect(image, input_size=canvas)
+    def _features(self, crops: list[np.ndarray]) -> np.ndarray:
+        """What the recogniser answers, (k, d); one by one from the first batch on that it refuses."""
+        if self._takes_batches and len(crops) > 1:
+            try:
+                return self.recogniser.get_feat(crops)
+            except ORT_ERRORS as error:
+                self._takes_batches = False
+                reason = str(error).splitlines()[0]
+                log.warning(
+                    "%s takes no batches: faces go one by one (%s)", self.recogniser.model_file, reason
+                )
+        return np.concatenate([self.recogniser.get_feat([crop]) for crop in crops])
+
+    def _detect(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Boxes (k, 4), key points (k, 5, 2) and scores (k,) of the largest faces of one BGR picture."""
+        found, points = self.detector.detect(image)
         boxes, scores = found[:, :4], found[:, 4]
-        keep = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= self.min_size
+        placed = np.ptp(points, axis=1).max(axis=1, initial=0) > 0  # points that coincide fix no crop
+        largest = np.argsort(-np.where(placed, areas(boxes), -1), kind="stable")[: min(CROWD, placed.sum())]
+        keep = np.sort(largest)
         return boxes[keep], points[keep], scores[keep]
 
-
-def canvas_size(height: int, width: int, detector_size: tuple[int, int]) -> tuple[int, int]:
-    """The detector's canvas: the frame scaled to fit the size asked for, without further padding.
-
-    Args:
-        height: of the frames, pixels.
-        width: of the frames, pixels.
-        detector_size: width and height asked for; small frames, which gain nothing beyond `ENLARGE`, get
-            less.
-
-    Returns:
-        Width and height, multiples of 32. insightface scales the frame to fit.
-    """
-    scale = min(ENLARGE, detector_size[0] / width, detector_size[1] / height)
-    wide, high = (STRIDE * int(np.ceil(round(side * scale / STRIDE, 6))) for side in (width, height))
-    return wide, high
-
-
-def as_track(faces: Sequence[Faces], chosen: Sequence[int | None]) -> FaceTrack:
-    """Keep the chosen face of each frame.
-
-    Args:
-        faces: all faces of each of the n frames.
-        chosen: which one, or None.
-
-    Returns:
-        The track, with zeros, NaN and False where there is no face.
-    """
-    n = len(faces)
-    embeds, mask, scores = np.zeros((n, EMBED_DIM), np.float32), np.zeros(n, bool), np.zeros(n, np.float32)
-    boxes, points = np.full((n, 4), np.nan, np.float32), np.full((n, 5, 2), np.nan, np.float32)
-    for k, (frame, index) in enumerate(zip(faces, chosen, strict=True)):
-        if index is not None:
-            embeds[k], mask[k], scores[k] = frame.embeds[index], True, frame.scores[index]
-            boxes[k], points[k] = frame.boxes[index], frame.points[index]
-    return FaceTrack(
-        embeds=torch.from_numpy(embeds),
-        mask=torch.from_numpy(mask),
-        boxes=torch.from_numpy(boxes),
-        points=torch.from_numpy(points),
-        scores=torch.from_numpy(scores),
-    )
+    def _judge(
+        self,
+        boxes: np.ndarray,
+        points: np.ndarray,
+        scores: np.ndarray,
+        embeds: np.ndarray,
+        size: tuple[int, int],
+    ) -> Faces:
+        """The faces of a frame of this height and width, with their quality."""
+        side, cut, yaw = sizes(boxes), cuts(boxes, points, *size), yaws(points)
+        usable = (side >= self.min_size) & (cut <= self.max_cut) & (np.abs(yaw) <= self.max_yaw)
+        return Faces(
+            boxes=boxes,
+            points=points,
+            scores=scores,
+            embeds=embeds,
+            sizes=side,
+            cuts=cut,
+            yaws=yaw,
+            usable=usable,
+        )
 
 
-def provenance(app: FaceAnalysis) -> Provenance:
-    """Say which two files answer, whether they are real, and their common hash.
+def load_app(pack: Pack, providers: list[str] | None) -> FaceAnalysis:
+    """Let insightface load a pack and check that it took the right files.
 
     Args:
-        app: the loaded pack.
+        pack: the checked pack.
+        providers: ONNX Runtime execution providers; None lets insightface choose.
 
     Returns:
-        The provenance; its kind is what the recogniser's own metadata says, "real" when it says nothing.
+        The app with models for detection and recognition.
+
+    Raises:
+        ValueError: If a model cannot be run, or insightface took another file.
     """
-    files = [Path(app.models[task].model_file) for task in ("detection", "recognition")]
-    said = app.models["recognition"].session.get_modelmeta().custom_metadata_map
-    digest = hashlib.sha256("".join(sha256_of(file) for file in files).encode()).hexdigest()
-    name = "insightface " + " + ".join(file.name for file in files)
-    return Provenance(name=name, source=str(files[0].parent), kind=said.get(KIND_KEY, "real"), sha256=digest)
+    try:
+        app = FaceAnalysis(
+            str(pack.folder),
+            allowed_modules=["detection", "recognition"],
+            sess_options=session_options(),
+            providers=providers,
+        )
+    except (*ORT_ERRORS, RuntimeError) as error:
+        raise ValueError(
+            f"face pack: got {pack.folder}, which insightface cannot load ({str(error).splitlines()[0]}); "
+            f"expected complete ONNX models; fetch the files again"
+        ) from error
+    taken = {task: Path(model.model_file).name for task, model in app.models.items()}
+    wanted = {"detection": pack.detector.name, "recognition": pack.recogniser.name}
+    if taken != wanted:
+        raise ValueError(
+            f"face pack: got {pack.folder}, of which insightface took {taken}; expected {wanted}; "
+            f"move the other models out of the folder"
+        )
+    return app
 
 
 def check_frames(frames: object) -> None:
@@ -227,13 +248,14 @@ def check_frames(frames: object) -> None:
         )
 
 
-def check_settings(detector_size: tuple[int, int], min_score: float, providers: Sequence[str] | None) -> None:
+def check_settings(detector_size: tuple[int, int], min_score: float, max_cut: float, max_yaw: float) -> None:
     """Check what the user chose.
 
     Args:
         detector_size: width, height.
         min_score: least detection score.
-        providers: execution providers, or None.
+        max_cut: largest share outside the frame.
+        max_yaw: furthest turn.
 
     Raises:
         ValueError: If one of them cannot work.
@@ -244,10 +266,25 @@ def check_settings(detector_size: tuple[int, int], min_score: float, providers: 
         )
     if not 0 < min_score < 1:
         raise ValueError(f"min_score: got {min_score}; expected a number between 0 and 1; use 0.5")
-    available = onnxruntime.get_available_providers()
-    unknown = [name for name in providers or () if name not in available]
-    if unknown:
+    if not 0 <= max_cut <= 1:
+        raise ValueError(f"max_cut: got {max_cut}; expected a share from 0 to 1; use 1 to keep all")
+    if not max_yaw > 0:
+        raise ValueError(f"max_yaw: got {max_yaw}; expected eye distances above 0; use 10 to keep all")
+
+
+def check_detector(file: Path, fixed: tuple[int, int] | None, wanted: tuple[int, int]) -> None:
+    """Refuse a detector that would silently use another canvas.
+
+    Args:
+        file: the detector.
+        fixed: width and height that it was exported for; None when they are free.
+        wanted: detector_size.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    if fixed is not None and tuple(fixed) != tuple(wanted):
         raise ValueError(
-            f"providers: got {unknown}; expected some of {available}; "
-            f"for CUDA install onnxruntime-gpu instead of onnxruntime"
+            f"detector_size: got {wanted}, but {file.name} was exported for {tuple(fixed)} only; "
+            f"set detector_size to that, or export it with free height and width"
         )

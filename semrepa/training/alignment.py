@@ -9,7 +9,7 @@ Everything here is a function of tensors and frozen networks: no state, no rando
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -20,6 +20,7 @@ from semrepa.data.dataset import Batch
 from semrepa.diffusion import add_noise, clean_prediction, ddim_step, gate
 from semrepa.losses import diffusion_loss, identity_loss, structure_loss, total_loss
 from semrepa.models.identity import IdentityAligner
+from semrepa.models.latents import repeat_first
 from semrepa.models.structure import StructureAligner
 from semrepa.runtime import autocast
 from semrepa.shapes import AlphaTable, Latents, PerSample, Scalar, Timesteps
@@ -54,6 +55,11 @@ class Prediction:
         """Clean latents that the answer stands for; gradients flow into `v_pred`."""
         return clean_prediction(self.noisy_latents, self.v_pred, self.timesteps, self.alphas_cumprod)
 
+    def last(self, frames: int) -> "Prediction":
+        """The part of it that belongs to the video: its last latent frames (see `padded_frames`)."""
+        kept = {name: getattr(self, name)[:, -frames:] for name in ("noise", "noisy_latents", "v_pred")}
+        return replace(self, **kept)
+
 
 def finetune_losses(
     prediction: Prediction,
@@ -65,6 +71,9 @@ def finetune_losses(
     wanted: Collection[str] | None = None,
 ) -> dict[str, PerSample]:
     """Compute the raw losses of each clip: `diff`, and `struct` and `id` where wanted.
+
+    `diff` counts all latent frames that the transformer worked on, as CogVideoX 1.5 is trained; the aligners
+    see those of the video.
 
     Args:
         prediction: one prediction of the transformer.
@@ -83,12 +92,14 @@ def finetune_losses(
     Source: Eq. (8), (9), (10), Sec. 4.3.
     """
     names = wanted_losses(loss) if wanted is None else wanted
-    pred_latents = prediction.clean()
+    latents = repeat_first(batch.latents, prediction.v_pred.shape[1])
     table = prediction.alphas_cumprod
-    losses = {"diff": diffusion_loss(pred_latents, batch.latents, prediction.timesteps, table)}
+    losses = {"diff": diffusion_loss(prediction.clean(), latents, prediction.timesteps, table)}
     if not names:
         return losses
     check_available(names, aligners, structure)
+    prediction = prediction.last(batch.latents.shape[1])
+    pred_latents = prediction.clean()
     with autocast(pred_latents.device):
         pred_depth = None
         if "struct" in names or _predicts_depth_for_id(aligners, structure):

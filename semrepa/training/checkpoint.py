@@ -32,7 +32,9 @@ logger = logging.getLogger(__name__)
 KEPT = 2
 """Checkpoints that stay in a run folder; older ones are removed when a new one is complete."""
 
-FREE_TO_CHANGE = frozenset({"checkpoint_every", "eval_every", "log_every", "resume"})
+FREE_TO_CHANGE = frozenset(
+    {"checkpoint_every", "eval_every", "log_every", "resume", "gradient_checkpointing"}
+)
 """Fields of TrainConfig that may differ when a run goes on: they do not touch the weights."""
 
 

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from semrepa.config import Config
 from semrepa.data.dataset import Batch
 from semrepa.diffusion import add_noise
 from semrepa.models.cogvideox import image_condition, predict_v
+from semrepa.models.latents import repeat_first
+from semrepa.models.transformer import padded_frames
 from semrepa.runtime import autocast
 from semrepa.shapes import AlphaTable, Latents, PerSample, PromptEmbeds, Scalar, Timesteps
 from semrepa.training.alignment import (
@@ -86,8 +89,9 @@ class CombinedObjective(nn.Module):
             What it saw and what it answered.
         """
         image, table, device = self.cfg.image, self.frozen.alphas_cumprod, batch.latents.device
-        count, frames = batch.latents.shape[:2]
-        noise = torch.randn(batch.latents.shape, generator=generator).to(device)
+        latents = self._padded(batch)
+        count, frames = latents.shape[:2]
+        noise = torch.randn(latents.shape, generator=generator).to(device)
         timesteps = torch.randint(len(table), (count,), generator=generator).to(device)
         dropped = (torch.rand(count, generator=generator) < image.caption_dropout).to(device)
         image_latents = image_condition(
@@ -100,7 +104,7 @@ class CombinedObjective(nn.Module):
             dropout=image.dropout,
         )
         prompts = torch.where(dropped.view(-1, 1, 1), self.frozen.empty_prompt, batch.prompt_embeds)
-        return self.predict_at(batch.latents, noise, timesteps, image_latents, prompts)
+        return self.predict_at(latents, noise, timesteps, image_latents, prompts)
 
     def predict_at(
         self,
@@ -113,7 +117,7 @@ class CombinedObjective(nn.Module):
         """Ask the transformer for v with everything given.
 
         Args:
-            latents: clean latents.
+            latents: clean latents, with as many frames as the transformer works on.
             noise: noise to add.
             timesteps: noise level of each clip.
             image_latents: first-frame condition.
@@ -188,20 +192,21 @@ class CombinedObjective(nn.Module):
         table, wanted = self.frozen.alphas_cumprod, self._computable()
         values: dict[str, list[PerSample]] = defaultdict(list)
         for index, batch in enumerate(batches):
-            count, frames = batch.latents.shape[:2]
-            noise = torch.randn(batch.latents.shape, generator=step_generator(seed, 0, index)).to(
-                table.device
-            )
+            latents = self._padded(batch)
+            count, frames = latents.shape[:2]
+            noise = torch.randn(latents.shape, generator=step_generator(seed, 0, index)).to(table.device)
             image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
             for level in eval_timesteps(len(table)):
                 timesteps = torch.full((count,), level, device=table.device)
-                prediction = self.predict_at(
-                    batch.latents, noise, timesteps, image_latents, batch.prompt_embeds
-                )
+                prediction = self.predict_at(latents, noise, timesteps, image_latents, batch.prompt_embeds)
                 for name, loss in self.losses(prediction, batch, wanted).items():
                     counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
                     values[f"loss_{name}@{level}"].append(loss[counted])
         return means(values)
+
+    def _padded(self, batch: Batch) -> Float[Tensor, "b g c h w"]:
+        """Clean latents with as many frames as the transformer works on."""
+        return repeat_first(batch.latents, padded_frames(self.transformer, batch.latents.shape[1]))
 
     def _computable(self) -> list[str]:
         """Alignment losses that the aligners can compute."""

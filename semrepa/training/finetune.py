@@ -15,7 +15,9 @@ from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
 from semrepa.models.cogvideox import CogVideoX, encode_prompts
 from semrepa.models.freeze import freeze
+from semrepa.models.variants import check_size
 from semrepa.runtime import pick_device
+from semrepa.shapes import num_latent_frames
 from semrepa.training.alignment import Aligners
 from semrepa.training.checkpoint import publish
 from semrepa.training.combined import CombinedObjective, Frozen
@@ -27,6 +29,7 @@ from semrepa.training.sources import (
     load_aligners,
     load_base,
     store_record,
+    trainable,
     training_stream,
     weights_record,
 )
@@ -61,7 +64,8 @@ def finetune(
         One log per step, see `train`; nothing is trained before the first is asked for.
 
     Raises:
-        ValueError: clips without a record, aligners that do not fit the config, or an aligner missing.
+        ValueError: clips without a record, aligners that do not fit the config, an aligner missing, or videos
+            of a size that the base model has no positions for.
         FileNotFoundError: weights that are not on this machine.
     """
     stream = training_stream(store, train_ids, cfg.finetune.batch_size, cfg.seed)
@@ -91,18 +95,19 @@ def finetune(
 def _prepare(
     parts: CogVideoX | None, cfg: Config, aligners: Aligners
 ) -> tuple[CogVideoXTransformer3DModel, Frozen]:
-    """Transformer to be trained, and the frozen rest; the text encoder is only needed once."""
+    """Transformer to be trained, and the frozen rest; the text encoder is only needed here, then freed."""
     device = pick_device()
     loaded = parts or load_base(cfg)
     transformer = copy.deepcopy(loaded.transformer) if parts else loaded.transformer
-    length = transformer.config.max_text_seq_length
+    length, video = transformer.config.max_text_seq_length, cfg.video
+    check_size(transformer.config, num_latent_frames(video.num_frames), video.height // 8, video.width // 8)
     frozen = Frozen(
         vae=loaded.vae.to(device),
         aligners=_frozen(aligners, device),
         alphas_cumprod=alphas_cumprod(loaded.noise_scheduler, device),
         empty_prompt=encode_prompts([""], loaded.tokenizer, loaded.text_encoder, length).float().to(device),
     )
-    return transformer.float().requires_grad_(True).train(), frozen
+    return trainable(transformer, cfg.finetune).train(), frozen
 
 
 def _frozen(aligners: Aligners, device: torch.device) -> Aligners:

@@ -20,7 +20,13 @@ from semrepa.training.floors import floors, sample
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
 from semrepa.training.objectives import IdentityObjective, StructureObjective
-from semrepa.training.sources import heldout_batches, store_record, training_stream, weights_record
+from semrepa.training.sources import (
+    heldout_batches,
+    store_record,
+    trainable,
+    training_stream,
+    weights_record,
+)
 from semrepa.weights import load_base
 
 
@@ -42,15 +48,17 @@ def pretrain_structure(
         run_dir: run folder.
         train_ids: training clips.
         heldout_ids: clips for evaluation.
-        aligner: where to start, not changed; None starts from random weights.
+        aligner: where to start, not changed; None starts from random weights, or as `structure.warm_start`
+            says from those of the base model's first layers.
         resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_structure` says.
 
     Returns:
         One log per step, see `train`; nothing is trained before the first is asked for.
 
     Raises:
-        ValueError: clips without a record.
-        FileNotFoundError: the base model is not on this machine (noisy formulation).
+        ValueError: clips without a record; a warm start from a base model of another width, or beside a
+            given aligner.
+        FileNotFoundError: the base model is not on this machine (noisy formulation, warm start).
 
     Source: Eq. (2) to (5), Sec. 4.2.1.
     """
@@ -58,10 +66,15 @@ def pretrain_structure(
     stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
+    if aligner is not None and cfg.structure.warm_start:
+        raise ValueError(
+            "got an aligner to start from and structure.warm_start=True; expected one of them; "
+            "set structure.warm_start to False, or give no aligner"
+        )
     if aligner is None:
         seed_everything(cfg.seed)
-        aligner = new_structure_aligner(cfg)
-    trained = copy.deepcopy(aligner).float().requires_grad_(True)
+        aligner = warm_structure_aligner(cfg) if cfg.structure.warm_start else new_structure_aligner(cfg)
+    trained = trainable(copy.deepcopy(aligner), config)
     objective = StructureObjective(trained, table)
     task = Task(
         objective=objective,
@@ -110,7 +123,7 @@ def pretrain_identity(
     if aligner is None:
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
-    trained = copy.deepcopy(aligner).float().requires_grad_(True)
+    trained = trainable(copy.deepcopy(aligner), config)
     identity = cfg.identity
     objective = IdentityObjective(
         trained, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift
@@ -127,11 +140,31 @@ def pretrain_identity(
     return train(task, config, run_dir, seed=cfg.seed, resume=resume)
 
 
-def new_structure_aligner(cfg: Config) -> StructureAligner:
+def warm_structure_aligner(cfg: Config) -> StructureAligner:
+    """Build a structure aligner that begins with the first layers of the base transformer.
+
+    Args:
+        cfg: names the base model; and as for `new_structure_aligner`.
+
+    Returns:
+        The aligner, with the base model's size of the timestep's embedding.
+
+    Raises:
+        ValueError: the base model has another width, too few layers, or is of version 1.5.
+        FileNotFoundError: the base model is not on this machine.
+    """
+    backbone = load_base(cfg, ("transformer",)).transformer
+    aligner = new_structure_aligner(cfg, time_embed_dim=backbone.config.time_embed_dim)
+    aligner.warm_start(backbone)
+    return aligner
+
+
+def new_structure_aligner(cfg: Config, time_embed_dim: int | None = None) -> StructureAligner:
     """Build an untrained structure aligner from the global random state.
 
     Args:
         cfg: its size, its input, the colours of depth and the size of the latents.
+        time_embed_dim: size of the timestep's embedding; None: the aligner's own.
 
     Returns:
         The aligner.
@@ -144,6 +177,7 @@ def new_structure_aligner(cfg: Config) -> StructureAligner:
         sample_width=cfg.video.width // 8,
         structure_input=cfg.structure.input,
         colormap=cfg.depth.colormap,
+        time_embed_dim=time_embed_dim,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import PartialState
+from diffusers import ModelMixin
 from torch import nn
 
 from semrepa import weights
-from semrepa.config import Config
+from semrepa.config import Config, TrainConfig
 from semrepa.data.dataset import Batch, StoreDataset, batches
 from semrepa.data.store import FeatureStore
 from semrepa.models.cogvideox import PARTS, CogVideoX
@@ -24,6 +25,7 @@ from semrepa.runtime import pick_device
 from semrepa.training.alignment import Aligners, check_available, wanted_losses
 
 M = TypeVar("M", StructureAligner, IdentityAligner)
+N = TypeVar("N", bound=ModelMixin)
 
 
 def training_stream(
@@ -108,6 +110,25 @@ def load_base(cfg: Config) -> CogVideoX:
     trained = weights.load_base(cfg, ("transformer",), dtype=torch.float32)
     frozen = weights.load_base(cfg, [part for part in PARTS if part != "transformer"])
     return dataclasses.replace(frozen, transformer=trained.transformer)
+
+
+def trainable(network: N, config: TrainConfig) -> N:
+    """Make a network ready to be trained: in float32, with gradients, and checkpointed where wanted.
+
+    Args:
+        network: a diffusers model, changed in place.
+        config: says whether activations are kept or computed again.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: gradient checkpointing of a network that has none.
+    """
+    network = network.float().requires_grad_(True)
+    if config.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    return network
 
 
 def load_aligners(cfg: Config) -> Aligners:

@@ -38,15 +38,20 @@ def finetuned(session: Session, arm: Arm) -> Path | None:
     Returns:
         A folder with `transformer/`: that of notebook 06 of the same report, else one of this notebook;
         None for the base model.
+
+    Raises:
+        ValueError: notebook 06 of the report ran on weights of another kind than this one.
     """
     if arm == "base":
         return None
     made = session.sibling("06_dit_finetuning", arm)
     if (made / "transformer").is_dir():
+        session.uses(f"{arm} transformer", made / "transformer")
         return made
     weights = {"loss.weight_struct": 0, "loss.weight_id": 0} if arm == "plain" else {}
     run_dir = session.run.path / arm
     deque(finetune(override(session.cfg, weights), session.store, run_dir, train_ids=session.ids("train")), 0)
+    session.uses(f"{arm} transformer", run_dir / "transformer", session.kind)
     return run_dir
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
+from semrepa.depth import DepthKind
 from semrepa.ui.style import PAPER, PICTURE_DPI, bare, new_figure, styled
 
 GAP = 6
@@ -116,27 +117,29 @@ def depth_figure(
     frames: ArrayLike,
     depth: ArrayLike,
     *,
+    kind: DepthKind = "metric",
     colormap: str = "inferno",
     columns: int = 5,
     fps: float = 8.0,
     title: str = "",
 ) -> Figure:
-    """Show a clip above its metric depth, coloured as the depth latents are: near is bright.
+    """Show a clip above its depth, coloured as the depth latents are: near is bright.
 
     Args:
         frames: (n, 3, H, W).
-        depth: metres, (n, H, W) or (1, n, H, W).
+        depth: metres, or disparity of unknown scale, (n, H, W) or (1, n, H, W).
+        kind: "metric" or "disparity".
         colormap: the colour map of the depth frames.
         columns: frames shown.
         fps: frames per second.
         title: headline.
 
     Returns:
-        The figure, with a colour bar in metres.
+        The figure, with a colour bar in metres or from far to near.
     """
-    images, metres = to_images(frames), one_clip(depth, 3).astype(np.float32)
+    images, values = to_images(frames), one_clip(depth, 3).astype(np.float32)
     shown = pick(len(images), columns)
-    disparity = 1 / metres
+    disparity = 1 / values if kind == "metric" else values
     norm = Normalize(disparity.min(), disparity.max())
     aspect = images.shape[1] / images.shape[2]
     figure, grid = new_figure(
@@ -146,19 +149,26 @@ def depth_figure(
         bare(grid[0, column]).imshow(images[index])
         bare(grid[1, column]).imshow(disparity[index], norm=norm, cmap=colormap)
         grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=9.5)
-    ticks = _metre_ticks(metres)
+    ticks = _depth_ticks(values, kind)
     bar = figure.colorbar(
         ScalarMappable(norm, colormap),
         ax=grid,
-        ticks=1 / ticks,
+        ticks=list(ticks),
         aspect=28,
         pad=0.01,
-        label="distance from the camera",
+        label="distance from the camera" if kind == "metric" else "disparity, no unit",
     )
-    bar.ax.set_yticklabels([f"{tick:g} m" for tick in ticks])
+    bar.ax.set_yticklabels(list(ticks.values()))
     grid[0, 0].set_ylabel("video")
     grid[1, 0].set_ylabel("depth")
     return figure
+
+
+def _depth_ticks(values: np.ndarray, kind: DepthKind) -> dict[float, str]:
+    """Labels by disparity."""
+    if kind == "metric":
+        return {1 / metre: f"{metre:g} m" for metre in _metre_ticks(values)}
+    return {float(values.min()): "far", float(values.max()): "near"}
 
 
 def _metre_ticks(metres: np.ndarray, most: int = 7) -> np.ndarray:

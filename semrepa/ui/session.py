@@ -8,7 +8,7 @@ session.finish({"heldout mse": 0.2}, artefacts=["aligner"])
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,21 @@ import transformers
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.config import Config, Row, configure, describe, override
+from semrepa.config import Config, configure, override
 from semrepa.data.index import ClipRow, read_index
 from semrepa.data.store import FeatureStore
 from semrepa.data.video import read_clip
 from semrepa.models.cogvideox import CogVideoX, Part
 from semrepa.prepare import ensure_rows, prepare
-from semrepa.provenance import Provenance
+from semrepa.provenance import Kind, Provenance, require_one_provenance, run_kind
 from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
+from semrepa.ui.overview import settings_table, short, weights_table
 from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
-from semrepa.weights import ROLES, Role, check_weights, load_base
+from semrepa.weights import ROLES, Role, check_weights, counted_from, load_base, recorded_kind
 
-BASIS: tuple[Role, ...] = ("model", "depth", "face")
-"""What almost every notebook needs: the video model and both teachers."""
+BASIS: tuple[Role, ...] = ("model", "depth", "face", "people")
+"""What almost every notebook needs: the video model, both teachers, and who finds people."""
 
 ALL: tuple[Role, ...] = ROLES
 """Everything, the trained aligners included."""
@@ -72,6 +73,7 @@ def start(
     _quiet()
     began, home = time.perf_counter(), _home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
+    cfg = counted_from(home, cfg)
     provenance = tuple(check_weights(cfg, needs))
     run = RunFolder(home / run_dir)
     cfg.save(run.config_path)
@@ -108,6 +110,8 @@ class Session:
     """Clock at the start, seconds."""
     home: Path
     """Folder that relative paths count from."""
+    more: dict[str, Provenance] = field(default_factory=dict)
+    """Networks that were noted with `uses`, by name."""
 
     def introduce(self, cfg: Config, sections: Iterable[str]) -> None:
         """Show what will run: the chosen parts of the config, and where the weights come from.
@@ -116,21 +120,32 @@ class Session:
             cfg: the config as the user gave it.
             sections: names of config sections.
         """
-        place = self._short(self.run.path)
-        where = f"preset {cfg.preset}, seed {cfg.seed}, on {pick_device()}, results in {place}"
-        rows = [row for row in describe(cfg) if row.name.partition(".")[0] in set(sections) or row.changed]
-        parts = dict.fromkeys(row.name.rpartition(".")[0] for row in rows)
-        values = {
-            part: ", ".join(_setting(row) for row in rows if row.name.startswith(f"{part}."))
-            for part in parts
-        }
-        settings = [{"section": part, "settings": text} for part, text in values.items() if part]
-        show(table(settings, caption=f"{where} (* changed by you; `describe(session.cfg)` explains all)"))
-        show(
-            table(
-                [self._weights_row(record) for record in self.provenance], caption="Weights and exact answers"
-            )
-        )
+        where = f"preset {cfg.preset}, seed {cfg.seed}, on {pick_device()}"
+        where = f"{where}, results in {short(self.run.path, self.home)}"
+        show(settings_table(cfg, sections, where=where))
+        if self.provenance:
+            show(weights_table(cfg, self.provenance, self.home))
+
+    @property
+    def kind(self) -> Kind:
+        """What the numbers of this run count as: real, mini or random."""
+        return run_kind(self.provenance)
+
+    def uses(self, name: str, path: Path, kind: Kind | None = None) -> None:
+        """Note one more network behind the numbers of this run, for its `run.json`.
+
+        Args:
+            name: what it is.
+            path: its file or folder.
+            kind: what its numbers count as; None: as the record of the run that made it says.
+
+        Raises:
+            ValueError: it is of another kind than this run, so that their numbers cannot be compared.
+        """
+        record = Provenance.of(name, path, kind=kind or recorded_kind(path) or self.kind)
+        this = Provenance(name=self.notebook, source=str(self.run.path), kind=self.kind)
+        require_one_provenance([this, record])
+        self.more[name] = record
 
     def samples(self, split: str | None = None) -> list[ClipRow]:
         """Clips of the index alone, at hand without rendering anything.
@@ -142,6 +157,28 @@ class Session:
             Rows in the order of the index.
         """
         return [row for row in read_index(self.cfg.data.index) if split in (None, row.split)]
+
+    def clip(self, split: str, place: int) -> ClipRow:
+        """One clip of the index.
+
+        Args:
+            split: "train" or "heldout".
+            place: 0 is the first.
+
+        Returns:
+            Its row.
+
+        Raises:
+            ValueError: there is no such clip.
+        """
+        rows = self.samples(split)
+        if not 0 <= place < len(rows):
+            known = f"expected 0 to {len(rows) - 1}" if rows else "expected an index with such clips"
+            raise ValueError(
+                f"clip: got {place} of the {len(rows)} {split} clips in {self.cfg.data.index}; {known}; "
+                f'the field "split" of a line says "train" (usual) or "heldout"'
+            )
+        return rows[place]
 
     @property
     def device(self) -> torch.device:
@@ -230,30 +267,12 @@ class Session:
             self.run,
             status="ok",
             config=asdict(self.cfg),
-            provenance=self.provenance,
+            provenance=[*self.provenance, *self.more.values()],
             metrics=values,
             artefacts=paths,
         )
         rows = [{"metric": name.replace("_", " "), "value": value} for name, value in values.items()]
-        show(table(rows, caption=f"{self.notebook}: done, written to {self._short(path)}"))
-
-    def _weights_row(self, record: Provenance) -> dict[str, str]:
-        source = self._short(Path(record.source)) if Path(record.source).exists() else record.source
-        return {
-            "role": record.name,
-            "kind": record.kind,
-            "source": source,
-            "hash": (record.sha256 or "")[:10],
-        }
-
-    def _short(self, path: Path) -> str:
-        path = path.resolve()
-        return str(path.relative_to(self.home)) if path.is_relative_to(self.home) else str(path)
-
-
-def _setting(row: Row) -> str:
-    value = "none" if row.value is None else row.value
-    return f"{row.name.rpartition('.')[2]} {value}{'*' if row.changed else ''}"
+        show(table(rows, caption=f"{self.notebook}: done, written to {short(path, self.home)}"))
 
 
 def _quiet() -> None:

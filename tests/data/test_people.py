@@ -29,7 +29,10 @@ def test_unsure_small_or_nobody_is_not() -> None:
 
 
 def test_only_the_part_inside_the_frame_counts() -> None:
-    assert PersonFilter(detector=drawn((-500, -500, 5, 5, 0.9)))(WHITE).area == 25 / 20000
+    corner = PersonFilter(detector=drawn((-500, -500, 5, 5, 0.9)))(WHITE)
+    assert (corner.area, corner.box) == (25 / 20000, (0, 0, 5, 5))
+    assert PersonFilter(detector=drawn((190, 90, 999, 999, 0.9)))(WHITE).box == (190, 90, 200, 100)
+    assert PersonFilter(detector=drawn((300, 0, 400, 50, 0.9)))(WHITE).area == 0
 
 
 def test_more_looks_find_who_comes_later() -> None:

@@ -14,7 +14,7 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 
 # A module imports from rows below its own; beside it, only what SIBLINGS names.
 ROWS = [
-    {"__init__", "config", "shapes", "runtime", "provenance"},
+    {"__init__", "config", "shapes", "runtime", "provenance", "hashes"},
     {"data", "losses", "diffusion", "depth"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights"},
@@ -25,6 +25,7 @@ ROW = {part: number for number, row in enumerate(ROWS) for part in row}
 SIBLINGS = {
     ("config", "runtime"),
     ("runtime", "provenance"),
+    ("provenance", "hashes"),
     ("runtime", "__init__"),
     ("teachers", "models"),
     ("teachers", "world"),

@@ -5,7 +5,8 @@ from inspect import unwrap
 import pytest
 import torch
 
-from semrepa.metrics.depth import abs_rel, delta, depth_mae, flicker
+from semrepa.depth import normalize
+from semrepa.metrics.depth import FAR, abs_rel, against_teacher, delta, depth_mae, flicker
 
 
 def test_a_tenth_too_far_is_an_abs_rel_of_a_tenth():
@@ -34,6 +35,25 @@ def test_flicker_ignores_a_constant_error():
     torch.testing.assert_close(flicker(depth + 0.3, depth), torch.zeros(1), atol=1e-6, rtol=0)
     shaking = depth + torch.tensor([0.0, 0.1, 0.0, 0.1]).view(1, 4, 1, 1)
     torch.testing.assert_close(flicker(shaking, depth), torch.full((1,), 0.1))
+
+
+@pytest.mark.parametrize("kind", ["metric", "disparity"])
+def test_a_perfect_answer_to_a_teacher(kind):
+    depth = torch.rand(2, 3, 4, 5) + 0.5
+    scores = against_teacher(normalize(depth, kind=kind), depth, kind=kind)
+    for name, best in (("mean_error", 0), ("abs_rel", 0), ("flicker", 0), ("delta_1.25", 1)):
+        torch.testing.assert_close(scores[name], torch.full((2,), float(best)), atol=1e-5, rtol=0)
+
+
+def test_a_teacher_without_a_scale_is_not_asked_about_what_is_far():
+    disparity = torch.tensor([0.0, 2 * FAR, 2.0, 1.0]).view(1, 1, 2, 2)
+    far_wrong = torch.tensor([0.04, FAR, 1.0, 0.5]).view(1, 1, 2, 2)
+    scores = against_teacher(far_wrong, disparity, kind="disparity")
+    assert scores["abs_rel"].item() == pytest.approx(0, abs=1e-6)
+    assert scores["mean_error"].item() == pytest.approx(0.01)
+    near_wrong = torch.tensor([0.0, FAR, 1.0, 0.75]).view(1, 1, 2, 2)
+    scores = against_teacher(near_wrong, disparity, kind="disparity")
+    assert scores["abs_rel"].item() == pytest.approx(0.5 / 2) and scores["delta_1.25"].item() == 0.5
 
 
 def test_shapes_must_match():

@@ -30,7 +30,8 @@ class PatchTeacher:
             embeds[k, int(frames[k, 2, y[0], x[0]])] = 1
             boxes[k] = torch.tensor([x.min(), y.min(), x.max() + 1, y.max() + 1])
         points = torch.full((len(frames), 5, 2), torch.nan)
-        return FaceTrack(embeds=embeds, mask=mask, boxes=boxes, points=points, scores=mask.float())
+        seen = dict.fromkeys(("scores", "sizes", "cuts", "yaws"), mask.float())
+        return FaceTrack(embeds=embeds, mask=mask, boxes=boxes, points=points, **seen)
 
 
 def paint_clips(count: int, *, frames: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> ClipSet:

@@ -8,7 +8,13 @@ import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXImageToVideoPipeline
 
 from semrepa.models import cogvideox, latents
-from semrepa.models.cogvideox import CogVideoX, encode_prompts, image_condition, load_cogvideox, predict_v
+from semrepa.models.cogvideox import (
+    CogVideoX,
+    encode_prompts,
+    image_condition,
+    load_cogvideox,
+    token_counts,
+)
 from semrepa.models.latents import encode, to_pixels
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH, tiny_pipeline, tiny_text, tiny_vae
 
@@ -71,7 +77,11 @@ def test_all_missing_parts_are_listed(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder / "vae", tmp_path / "vae")
     with pytest.raises(FileNotFoundError) as error:
         load_cogvideox(tmp_path)
-    for file in ("transformer/config.json", "text_encoder/config.json", "tokenizer/tokenizer_config.json"):
+    for file in (
+        "transformer/config.json",
+        "text_encoder/config.json",
+        "tokenizer/spiece.model or tokenizer/tokenizer.json",
+    ):
         assert file in str(error.value)
     assert "vae/config.json" not in str(error.value)
 
@@ -179,31 +189,27 @@ def test_half_a_noise_setting_is_an_error(pipe, first_frames):
         image_condition(pipe.vae, first_frames, 3, noise_mean=-3.0)
 
 
-def test_predicted_v_is_what_the_stock_pipeline_computes(pipe, monkeypatch):
-    calls = []
-    forward = type(pipe.transformer).forward
+def test_tiling_is_off_unless_asked_for(tiny_folder):
+    assert load_cogvideox(tiny_folder, parts=("vae",)).vae.use_tiling is False
+    assert load_cogvideox(tiny_folder, parts=("vae",), vae_tiling=True).vae.use_tiling is True
 
-    def spy(self, **inputs):
-        answer = forward(self, **inputs)
-        calls.append((inputs, answer[0]))
-        return answer
 
-    monkeypatch.setattr(type(pipe.transformer), "forward", spy)
-    pipe.set_progress_bar_config(disable=True)
-    pipe(
-        image=torch.rand(1, 3, 32, 48),
-        prompt=CAPTIONS[0],
-        height=32,
-        width=48,
-        num_frames=9,
-        num_inference_steps=2,
-        guidance_scale=1.0,
-        max_sequence_length=TEXT_LENGTH,
-        output_type="latent",
-    )
-    assert len(calls) == 2
-    for inputs, answer in list(calls):
-        noisy, image = inputs["hidden_states"].chunk(2, dim=2)
-        with torch.no_grad():
-            v = predict_v(pipe.transformer, noisy, image, inputs["encoder_hidden_states"], inputs["timestep"])
-        assert torch.equal(v, answer.float())
+def test_tokens_are_counted_up_to_what_is_kept():
+    tokenizer, _ = tiny_text()
+    assert token_counts(["a person", "", "a " * 20], tokenizer, 8) == [3, 1, 8]
+    assert token_counts(["a person", "", "a " * 20], tokenizer) == [3, 1, 21]
+
+
+def test_captions_that_are_cut_are_reported(caplog):
+    captions = ["a person walks", *[f"{word} " * 9 for word in ("a", "red", "blue", "in")]]
+    with caplog.at_level("WARNING", logger="semrepa"):
+        embeds = encode_prompts(captions, *tiny_text(), TEXT_LENGTH)
+        assert embeds.shape == (5, TEXT_LENGTH, TEXT_WIDTH)
+        (record,) = caplog.records
+        message = record.getMessage()
+        assert message.startswith(
+            "4 of 5 captions have more than 8 tokens and are cut, the first ones: 'a a a "
+        )
+        assert "'red red" in message and "'blue" in message and "'in" not in message
+        encode_prompts(["a person walks", "a " * 7], *tiny_text(), TEXT_LENGTH)
+        assert len(caplog.records) == 1

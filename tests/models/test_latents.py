@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers.video_processor import VideoProcessor
 
-from semrepa.models.latents import decode, encode, encode_image, to_frames, to_pixels
+from semrepa.models.latents import decode, encode, encode_image, repeat_first, to_frames, to_pixels
 from semrepa.runtime import autocast
 from tests.tiny import tiny_vae
 
@@ -99,3 +99,26 @@ def test_tiling_that_changes_the_size_is_an_error():
     vae.enable_tiling(tile_sample_min_height=32, tile_sample_min_width=32)
     with pytest.raises(ValueError, match="disable_tiling"):
         encode(vae, video(frames=1, height=64, width=96))
+
+
+def test_tiles_give_latents_of_the_right_size_where_they_fit():
+    """Tiles of half the frame, as in the official settings: 240x360 of 480x720."""
+    vae = tiny_vae(sample_height=96, sample_width=160)
+    frames = video(frames=9, height=96, width=160, batch=1)
+    whole = encode(vae, frames)
+    vae.enable_tiling()
+    calls, tiled_encode = [], vae.tiled_encode
+    vae.tiled_encode = lambda pixels: calls.append(pixels.shape) or tiled_encode(pixels)
+    tiled = encode(vae, frames)
+    assert calls == [(1, 3, 9, 96, 160)]
+    assert tiled.shape == whole.shape == (1, 3, 16, 12, 20)
+    assert not torch.equal(tiled, whole)
+    assert decode(vae, tiled).shape == frames.shape
+
+
+def test_first_latent_frame_is_repeated_in_front():
+    latents = torch.randn(2, 3, 16, 4, 6)
+    assert repeat_first(latents, 3) is latents
+    padded = repeat_first(latents, 5)
+    assert torch.equal(padded[:, 2:], latents)
+    assert torch.equal(padded[:, :2], latents[:, :1].expand(-1, 2, -1, -1, -1))

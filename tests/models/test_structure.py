@@ -2,6 +2,7 @@ from inspect import unwrap
 
 import pytest
 import torch
+from official import version_transformer
 from tiny import tiny_transformer
 
 from semrepa.models.freeze import freeze
@@ -141,3 +142,15 @@ def test_warm_start_refuses_a_backbone_that_does_not_fit(size, message):
     with pytest.raises(ValueError, match=message):
         aligner.warm_start(tiny_transformer())
     assert all(map(torch.equal, aligner.state_dict().values(), before))
+
+
+def test_warm_start_refuses_version_1_5():
+    aligner = StructureAligner(1, 2, 16, time_embed_dim=16)
+    with pytest.raises(ValueError, match=r"patch_size_t=2 \(CogVideoX 1.5\); expected one that takes"):
+        aligner.warm_start(version_transformer("1.5"))
+
+
+def test_warm_start_leaves_learned_positions_behind():
+    aligner = StructureAligner(1, 2, 16, time_embed_dim=16)
+    aligner.warm_start(version_transformer("1.0"))
+    assert "patch_embed.pos_embedding" not in aligner.transformer.state_dict()

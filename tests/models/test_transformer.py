@@ -1,8 +1,9 @@
 import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel
+from official import version_transformer
 
-from semrepa.models.transformer import call_transformer, rotary
+from semrepa.models.transformer import call_transformer, padded_frames, rotary
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH, tiny_pipeline, tiny_transformer
 
 TIMESTEPS = torch.tensor([3, 999])
@@ -21,28 +22,9 @@ def test_positions_are_those_of_the_stock_pipeline(frames, height, width):
         assert torch.equal(mine, other)
 
 
-def version_1_5():
-    """A tiny transformer with the geometry of CogVideoX 1.5: patches of two latent frames and `ofs`."""
-    return CogVideoXTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=32,
-        time_embed_dim=16,
-        text_embed_dim=TEXT_WIDTH,
-        num_layers=1,
-        sample_width=6,
-        sample_height=4,
-        patch_size_t=2,
-        patch_bias=False,
-        ofs_embed_dim=16,
-        max_text_seq_length=TEXT_LENGTH,
-        use_rotary_positional_embeddings=True,
-    )
-
-
 def test_version_1_5_gets_its_positions_and_offset():
     pipe = tiny_pipeline()
-    pipe.register_modules(transformer=version_1_5())
+    pipe.register_modules(transformer=version_transformer("1.5"))
     theirs = pipe._prepare_rotary_positional_embeddings(32, 48, 4, torch.device("cpu"))
     for mine, other in zip(rotary(pipe.transformer, 4, 4, 6), theirs, strict=True):
         assert torch.equal(mine, other)
@@ -86,3 +68,42 @@ def test_text_of_the_wrong_length_is_an_error_where_positions_are_a_table():
     latents = torch.zeros(2, 3, 16, 4, 6)
     with pytest.raises(ValueError, match="got 5 text tokens; expected 8; pad the captions"):
         call_transformer(transformer, latents, prompt(tokens=5), TIMESTEPS)
+
+
+@pytest.mark.parametrize(
+    ("version", "frames", "padded"),
+    [("1.0", 3, 3), ("1.5", 3, 4), ("1.5", 4, 4), ("1.5", 13, 14), ("2b", 13, 13)],
+)
+def test_version_1_5_works_on_pairs_of_latent_frames(version, frames, padded):
+    assert padded_frames(version_transformer(version), frames) == padded
+
+
+def test_version_1_5_refuses_an_odd_number_of_latent_frames():
+    with pytest.raises(ValueError, match="got latents of 3x4x6 .*multiples of 2x2x2"):
+        call_transformer(version_transformer("1.5"), torch.zeros(2, 3, 32, 4, 6), prompt(), TIMESTEPS)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.5", "2b"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_gradient_checkpointing_changes_memory_only(version, kind):
+    """Also under autocast on a CPU, where the attention of a plain forward pass is another one."""
+    transformer, inputs = version_transformer(version), torch.randn(2, 4, 32, 4, 6)
+    if version == "1.0":
+        inputs = inputs[:, :3]
+    text = prompt()
+
+    def gradients():
+        with torch.autocast("cpu", dtype=kind, enabled=kind is not torch.float32):
+            answer = call_transformer(transformer, inputs, text, TIMESTEPS)
+        return torch.autograd.grad(answer.square().mean(), list(transformer.parameters()))
+
+    kept = gradients()
+    transformer.enable_gradient_checkpointing()
+    runs = []
+    transformer.transformer_blocks[0].register_forward_pre_hook(lambda *_: runs.append(1))
+    again = gradients()
+    assert len(runs) == 2, "each block runs again in the backward pass"
+    if kind is torch.float32:
+        assert all(map(torch.equal, kept, again))
+    first, second = (torch.cat([part.flatten() for part in parts]) for parts in (kept, again))
+    assert torch.cosine_similarity(first, second, dim=0) > 0.999

@@ -33,7 +33,8 @@ OVERRIDES = {
 }
 DRAWS = re.compile(
     r"\b(live|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
-    r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer)\("
+    r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
+    r"|memory_figure)\("
 )
 
 pytestmark = pytest.mark.slow

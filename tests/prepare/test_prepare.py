@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
@@ -17,7 +18,7 @@ from semrepa.depth import colorize, decolorize, normalize
 from semrepa.models.cogvideox import encode_prompts, load_cogvideox
 from semrepa.models.latents import encode
 from semrepa.prepare import Teachers, load_teachers, prepare
-from semrepa.prepare.features import people_by_face
+from semrepa.prepare.teachers import people_by_face
 from semrepa.provenance import Provenance
 from semrepa.teachers import FaceTrack
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH
@@ -47,7 +48,17 @@ class Bright:
         box = torch.tensor([20.0, 8.0, 28.0, 16.0])
         boxes = torch.where(mask[:, None], box, torch.nan)
         points = torch.full((len(frames), 5, 2), torch.nan)
-        return FaceTrack(embeds=embeds, mask=mask, boxes=boxes, points=points, scores=0.9 * mask)
+        some = torch.where(mask, 8.0, torch.nan)
+        return FaceTrack(
+            embeds=embeds,
+            mask=mask,
+            boxes=boxes,
+            points=points,
+            scores=0.9 * mask,
+            sizes=some,
+            cuts=some / 80,
+            yaws=some / 16,
+        )
 
 
 class Idle:
@@ -83,11 +94,9 @@ def video(path: Path, count: int, light: int, size: tuple[int, int] = (32, 48)) 
 
 @pytest.fixture(scope="module")
 def room(small_config: Config, tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Room:
-    """Config, rows and cache folder; the face pack is a file that nobody opens."""
+    """Config, rows and cache folder."""
     tmp_path = tmp_path_factory.mktemp("room")
-    (tmp_path / "pack").mkdir()
-    (tmp_path / "pack" / "face.onnx").write_text("not opened")
-    cfg = override(small_config, {"model.weights": str(tiny_folder), "face.pack": str(tmp_path / "pack")})
+    cfg = override(small_config, {"model.weights": str(tiny_folder)})
     video(tmp_path / "a.mp4", 9, 150)
     video(tmp_path / "b.mp4", 12, 180)
     video(tmp_path / "tall.mp4", 9, 200, size=(64, 32))
@@ -121,6 +130,8 @@ def test_records_hold_what_the_networks_say(room: Room, store: FeatureStore) -> 
         assert torch.equal(record["first_frame"], clip.frames[0])
         assert torch.allclose(record["timestamps"], torch.tensor(clip.timestamps))
         assert torch.allclose(record["depth_range"], torch.tensor([1 / 3, 1.0]))
+        assert torch.allclose(record["person_box"], torch.tensor([12, 4, 36, 32, 0.9]))
+        assert [record[name][0].item() for name in ("face_sizes", "face_yaws")] == [8, 0.5]
 
 
 def test_record_layout(store: FeatureStore) -> None:
@@ -134,6 +145,11 @@ def test_record_layout(store: FeatureStore) -> None:
         "id_embeds": ((9, 512), torch.float16),
         "face_mask": ((9,), torch.bool),
         "face_boxes": ((9, 4), torch.float32),
+        "face_scores": ((9,), torch.float32),
+        "face_sizes": ((9,), torch.float32),
+        "face_cuts": ((9,), torch.float32),
+        "face_yaws": ((9,), torch.float32),
+        "person_box": ((5,), torch.float32),
         "content": ((4,), torch.int32),
         "timestamps": ((9,), torch.float32),
     }
@@ -157,6 +173,39 @@ def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore, tmp_p
     prepare(own, rows, room.cache, teachers=TEACHERS, progress=lambda *step: seen.append(step))
     assert seen == [(1, 1, "a")]
     assert [path.stem for path, time in before.items() if path.stat().st_mtime_ns != time] == ["a"]
+
+
+def test_captions_are_encoded_once_for_all_stores(
+    room: Room, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("semrepa.prepare.text.encode_prompts", refuse)
+    other = prepare(
+        override(room.cfg, {"depth.colormap": "gray"}), room.rows[:2], room.cache, teachers=TEACHERS
+    )
+    assert other.folder != store.folder
+    assert torch.equal(other.read("b")["prompt_embeds"], store.read("b")["prompt_embeds"])
+    with pytest.raises(AssertionError, match="again"):
+        new = [replace(room.rows[0], caption="a person squats")]
+        prepare(room.cfg, new, room.cache, teachers=TEACHERS)
+
+
+def test_trimmed_text_is_filled_with_the_padding_of_an_empty_caption(
+    room: Room, store: FeatureStore, tmp_path: Path
+) -> None:
+    trimmed = prepare(
+        override(room.cfg, {"data.trim_text": True}), room.rows[:1], tmp_path, teachers=TEACHERS
+    )
+    (file,) = trimmed.folder.glob("*/a.safetensors")
+    own = load_file(file)["prompt_embeds"]
+    full, filled = store.read("a")["prompt_embeds"], trimmed.read("a")["prompt_embeds"]
+    assert len(own) == 4 and filled.shape == full.shape  # a, person, walks and the end of the text
+    assert torch.equal(filled[:4], full[:4])
+    parts = load_cogvideox(room.cfg.model.weights, parts=("tokenizer", "text_encoder"))
+    empty = encode_prompts([""], parts.tokenizer, parts.text_encoder, TEXT_LENGTH)[0]
+    assert torch.allclose(filled[4:].float(), empty[4:], atol=2e-3)
 
 
 def test_other_settings_never_share_a_store(room: Room, store: FeatureStore) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import itertools
+import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import Config, override
 from semrepa.diffusion import alphas_cumprod
+from semrepa.training import finetune as finetune_module
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.finetune import finetune
@@ -186,3 +189,57 @@ def test_aligners_for_something_else_are_refused(run, aligners):
 def test_aligner_folder_without_weights_is_named(cfg, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"structure\.weights: got .*nowhere"):
         load_aligners(override(cfg, {"structure.weights": str(tmp_path / "nowhere")}))
+
+
+def test_text_encoder_is_freed_before_the_first_step(run, monkeypatch):
+    load, seen = finetune_module.load_base, {}
+
+    def watched(cfg):
+        parts = load(cfg)
+        seen.update(
+            {name: weakref.ref(getattr(parts, name)) for name in ("text_encoder", "vae", "transformer")}
+        )
+        return parts
+
+    monkeypatch.setattr(finetune_module, "load_base", watched)
+    stream = run(parts=None)
+    assert seen["text_encoder"]() is None
+    assert seen["vae"]() is not None
+    assert seen["transformer"]() is not None
+    next(stream)
+    stream.close()
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """Networks compute in float32 also where the processor has bfloat16."""
+    for module in ("combined", "alignment"):
+        monkeypatch.setattr(f"semrepa.training.{module}.autocast", lambda _: nullcontext())
+
+
+def test_gradient_checkpointing_gives_the_same_run(run, parts, float32, monkeypatch):
+    """Blocks of the transformer run once more in each step; it may be switched when a run goes on."""
+    calls, blocks = [], type(parts.transformer.transformer_blocks[0])
+    forward = blocks.forward
+    monkeypatch.setattr(blocks, "forward", lambda self, *a, **k: calls.append(1) or forward(self, *a, **k))
+
+    def numbers(name, *, on):
+        calls.clear()
+        switch = {"finetune.gradient_checkpointing": on, "finetune.steps": 3}
+        logs = list(run(name, switch, heldout_ids=()))
+        return [(log.loss, log.grad_norm, *log.parts.values()) for log in logs], len(calls)
+
+    (kept, few), (again, many) = numbers("kept", on=False), numbers("again", on=True)
+    assert again == kept
+    assert many - few == 3 * len(parts.transformer.transformer_blocks)
+    stream = run("switched", {"finetune.steps": 3}, heldout_ids=())
+    next(stream)
+    stream.close()
+    assert numbers("switched", on=True)[0] == kept[1:]
+
+
+def test_balance_is_the_same_with_gradient_checkpointing(objective, batch, float32):
+    plain = objective.balance(batch, step_generator(0, 1))
+    objective.transformer.enable_gradient_checkpointing()
+    assert objective.balance(batch, step_generator(0, 1)) == plain
+    objective.transformer.disable_gradient_checkpointing()

@@ -1,6 +1,7 @@
 """Pretraining of the aligners: they learn, start from statistics, and come back from disk."""
 
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -10,9 +11,15 @@ from semrepa.config import override
 from semrepa.data.dataset import StoreDataset
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
+from semrepa.training import pretrain as pretrain_module
 from semrepa.training.floors import floors, sample
 from semrepa.training.log import read_metrics
-from semrepa.training.pretrain import new_structure_aligner, pretrain_identity, pretrain_structure
+from semrepa.training.pretrain import (
+    new_structure_aligner,
+    pretrain_identity,
+    pretrain_structure,
+    warm_structure_aligner,
+)
 
 IDS = {"train_ids": TRAIN, "heldout_ids": HELDOUT}
 ONE = {"train_ids": TRAIN[:2], "heldout_ids": TRAIN[:2]}
@@ -136,3 +143,74 @@ def test_sample_is_spread_over_many_clips(store, monkeypatch):
     monkeypatch.setattr("semrepa.training.floors.MOST_CLIPS", 2)
     assert sample(store, TRAIN).ids == ("a", "d")
     assert len(StoreDataset(store, TRAIN)) == 5
+
+
+WARM = {"structure.warm_start": True, "pretrain_structure.steps": 2}
+
+
+def test_warm_start_begins_with_the_first_layers_of_the_base(cfg, store, parts, tmp_path):
+    still = override(cfg, {**WARM, "pretrain_structure.lr": 0.0})
+    list(pretrain_structure(still, store, tmp_path, **IDS))
+    saved = StructureAligner.from_pretrained(tmp_path / "structure_aligner").transformer.state_dict()
+    base = parts.transformer.state_dict()
+    assert parts.transformer.config.num_layers > still.structure.num_layers
+    taken = [name for name in saved if name.startswith(("time_embedding.", "transformer_blocks."))]
+    assert len(taken) > 10
+    assert all(torch.equal(saved[name], base[name]) for name in taken)
+    assert torch.equal(saved["patch_embed.proj.weight"], base["patch_embed.proj.weight"][:, :16])
+    assert not any(name.startswith("transformer_blocks.1.") for name in saved)
+
+
+def test_warm_start_trains_on_and_repeats(cfg, store, tmp_path):
+    warm, cold = override(cfg, WARM), override(cfg, {"pretrain_structure.steps": 2})
+    logs = list(pretrain_structure(warm, store, tmp_path / "warm", **IDS))
+    assert [log.loss for log in pretrain_structure(warm, store, tmp_path / "again", **IDS)] == [
+        log.loss for log in logs
+    ]
+    assert next(pretrain_structure(cold, store, tmp_path / "cold", **IDS)).loss != logs[0].loss
+    start = warm_structure_aligner(warm).transformer.transformer_blocks[0].attn1.to_q.weight
+    trained = StructureAligner.from_pretrained(tmp_path / "warm" / "structure_aligner")
+    assert not torch.equal(trained.transformer.transformer_blocks[0].attn1.to_q.weight, start)
+
+
+def test_base_is_freed_after_the_warm_start(cfg, monkeypatch):
+    load, seen = pretrain_module.load_base, []
+
+    def watched(*args):
+        parts = load(*args)
+        seen.append(weakref.ref(parts.transformer))
+        return parts
+
+    monkeypatch.setattr(pretrain_module, "load_base", watched)
+    assert warm_structure_aligner(override(cfg, WARM)).training
+    assert seen[0]() is None
+
+
+def test_warm_start_is_part_of_the_recipe(cfg, store, tmp_path):
+    stream = pretrain_structure(override(cfg, WARM), store, tmp_path, **IDS)
+    next(stream)
+    stream.close()
+    with pytest.raises(ValueError, match=r"structure\.warm_start: checkpoint True, now False"):
+        next(pretrain_structure(override(cfg, {"pretrain_structure.steps": 2}), store, tmp_path, **IDS))
+    assert [log.step for log in pretrain_structure(override(cfg, WARM), store, tmp_path, **IDS)] == [2]
+
+
+def test_warm_start_refuses_another_width_and_a_second_start(cfg, store, tmp_path):
+    wide = override(cfg, {**WARM, "structure.num_heads": 4})
+    with pytest.raises(ValueError, match=r"expected shape .* make the aligner with the backbone's num_heads"):
+        pretrain_structure(wide, store, tmp_path, **IDS)
+    given = new_structure_aligner(cfg)
+    with pytest.raises(ValueError, match=r"got an aligner to start from and structure\.warm_start=True"):
+        pretrain_structure(override(cfg, WARM), store, tmp_path, aligner=given, **IDS)
+
+
+def test_gradient_checkpointing_gives_the_same_aligner(cfg, store, tmp_path):
+    short = {"pretrain_structure.steps": 2}
+    kept = [log.loss for log in pretrain_structure(override(cfg, short), store, tmp_path / "kept", **IDS)]
+    switched = override(cfg, {**short, "pretrain_structure.gradient_checkpointing": True})
+    again = [log.loss for log in pretrain_structure(switched, store, tmp_path / "again", **IDS)]
+    assert again == pytest.approx(kept, rel=1e-3)
+    with pytest.raises(ValueError, match="IdentityAligner does not support gradient checkpointing"):
+        pretrain_identity(
+            override(cfg, {"pretrain_identity.gradient_checkpointing": True}), store, tmp_path, **IDS
+        )

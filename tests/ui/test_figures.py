@@ -95,6 +95,11 @@ def test_depth_figure_has_metres():
     assert "distance from the camera" in text
 
 
+def test_depth_without_a_scale_has_no_metres():
+    text = draw(depth_figure(CLIP, DEPTH, kind="disparity", columns=3))
+    assert "far" in text and "near" in text and "no unit" in text and " m" not in text
+
+
 def test_aligner_figure_writes_the_mean_error():
     teacher = RANDOM.uniform(0, 0.8, (2, 16, 24))
     text = draw(aligner_figure(CLIP[:2], teacher, teacher + 0.1, labels=["clip a", "clip b"]))

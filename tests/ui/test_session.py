@@ -1,10 +1,16 @@
 """The setup call of a notebook: what it checks, shows and writes."""
 
 import json
+import os
+import shutil
 
 import pytest
+import torch
+from huggingface_hub import constants
 
 from semrepa.config import Config
+from semrepa.provenance import mini_asset
+from semrepa.runtime import write_json
 from semrepa.ui import session as session_module
 from semrepa.ui.session import ALL, start
 
@@ -24,6 +30,15 @@ def home(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "notebooks")
     monkeypatch.delenv("SEMREPA_CACHE", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def nobody(tmp_path, monkeypatch):
+    """A machine on which nobody has any weights."""
+    for name in [name for name in os.environ if name.startswith("SEMREPA_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def begin(**changes):
@@ -88,12 +103,61 @@ def test_wrong_values_stop_before_anything_is_made(home, shown, changes, message
     assert not (home / "runs").exists()
 
 
-def test_full_names_every_missing_weight_at_once(home, shown):
+def test_full_names_every_missing_weight_at_once(home, shown, nobody):
     with pytest.raises(FileNotFoundError) as caught:
         begin(preset="full", needs=ALL)
     message = str(caught.value)
-    for field in ("model.weights", "depth.weights", "face.pack", "structure.weights", "identity.weights"):
-        assert field in message
+    assert "6 of 6 missing" in message
+    for field in ("model", "depth", "people", "structure", "identity"):
+        assert f"{field}.weights" in message
+    assert "face.pack" in message
     assert message.count("hf download") == 3
+    assert shown == []
     assert "non-commercial" in message
     assert not (home / "runs").exists()
+
+
+def test_weights_are_shown_and_recorded_with_what_the_run_counts_as(home, shown, nobody):
+    session = begin(needs=("model", "people", "structure"))
+    assert session.kind == "mini"
+    assert "count as mini" in shown[1]
+    rows = {line.split()[0]: line for line in shown[1].splitlines()[3:]}
+    assert list(rows) == ["model", "people", "structure"]
+    assert "assets/mini/face" in rows["people"]
+    assert "licence" not in shown[1], "mini weights are the package's own"
+    session.finish({})
+    record = json.loads((session.run.path / "run.json").read_text())
+    assert record["kind"] == "mini"
+    assert [(row["name"], row["kind"], len(row["sha256"])) for row in record["provenance"]] == [
+        ("model", "mini", 64),
+        ("people", "mini", 64),
+        ("structure", "mini", 64),
+    ]
+
+
+def test_terms_of_real_weights_are_shown(home, shown, nobody, tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "video_depth_anything_vitl.pth")
+    overrides = {
+        "depth.teacher": "video_depth_anything",
+        "depth.weights": "video_depth_anything_vitl.pth",
+    }
+    session = begin(overrides=overrides, needs=("model", "depth"))
+    assert session.cfg.depth.weights == str(home / "video_depth_anything_vitl.pth"), "counts from the project"
+    assert session.kind == "mini", "the weakest part"
+    assert "CC-BY-NC-4.0: non-commercial" in shown[1]
+
+
+def test_networks_of_other_runs_are_recorded_or_refused(home, shown, nobody, tmp_path):
+    session = begin(needs=("model",))
+    trained = tmp_path / "06" / "plain" / "transformer"
+    shutil.copytree(mini_asset("structure_aligner"), trained)
+    session.uses("plain transformer", trained)
+    session.uses("plain transformer", trained)
+    session.finish({})
+    record = json.loads((session.run.path / "run.json").read_text())
+    assert [row["name"] for row in record["provenance"]] == ["model", "plain transformer"]
+    assert record["provenance"][1]["kind"] == "mini"
+    write_json(tmp_path / "06" / "run.json", {"provenance": [{"kind": "real"}]})
+    with pytest.raises(ValueError, match=r"mixed kinds \(mini: x; real: aligned transformer\)"):
+        session.uses("aligned transformer", trained)
+    session.uses("made here", trained, session.kind)

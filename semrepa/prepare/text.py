@@ -1,0 +1,75 @@
+"""Text features of captions: each caption is encoded once, whatever stores it goes into.
+
+The encoder of the full model has five billion parameters; it is loaded only for captions that are new, before
+any other network, and freed again.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from semrepa.config import Config
+from semrepa.models.cogvideox import encode_prompts, token_counts
+from semrepa.weights import load_base
+
+BATCH = 32
+"""Captions encoded at a time."""
+
+
+def embed_captions(cfg: Config, captions: Sequence[str], length: int, folder: str | Path) -> None:
+    """Encode the captions that have not been encoded before, and keep their features.
+
+    Args:
+        cfg: names the checkpoint with tokenizer and text encoder.
+        captions: texts, in any order; equal ones are encoded once.
+        length: tokens in all, padding included.
+        folder: where features are kept, for one text encoder and length.
+    """
+    new = sorted({caption for caption in captions if not _place(folder, caption).is_file()})
+    if new:
+        _encode(cfg, new, length, folder)
+
+
+def read_caption(folder: str | Path, caption: str, *, trim: bool = False) -> Float[Tensor, "l e"]:
+    """Features of a caption that has been encoded.
+
+    Args:
+        folder: where features are kept.
+        caption: the text.
+        trim: leave out those of the padding behind the caption.
+
+    Returns:
+        float16 features of all tokens, or of the caption's own.
+
+    Raises:
+        FileNotFoundError: it has not been encoded.
+    """
+    features = load_file(_place(folder, caption))
+    return features["embeds"][: int(features["tokens"])] if trim else features["embeds"]
+
+
+def _encode(cfg: Config, captions: Sequence[str], length: int, folder: str | Path) -> None:
+    parts = load_base(cfg, ("tokenizer", "text_encoder"))
+    for first in range(0, len(captions), BATCH):
+        some = captions[first : first + BATCH]
+        embeds = encode_prompts(some, parts.tokenizer, parts.text_encoder, length).half().cpu()
+        counts = token_counts(some, parts.tokenizer, length)
+        for caption, features, tokens in zip(some, embeds, counts, strict=True):
+            _keep(_place(folder, caption), {"embeds": features.contiguous(), "tokens": torch.tensor(tokens)})
+
+
+def _keep(place: Path, features: dict[str, Tensor]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = place.with_name(f".{place.name}.{os.getpid()}")
+    save_file(features, unfinished)
+    unfinished.replace(place)
+
+
+def _place(folder: str | Path, caption: str) -> Path:
+    return Path(folder) / f"{hashlib.sha256(caption.encode()).hexdigest()[:24]}.safetensors"

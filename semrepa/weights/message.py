@@ -1,0 +1,100 @@
+"""What a user is told about weights: everything that is missing at once, and how to get it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from semrepa.config import Config
+from semrepa.weights.catalogue import Network, Role
+from semrepa.weights.places import SHIPPED, Finding
+
+
+class WeightsError(FileNotFoundError, ValueError):
+    """Some weights of a run are missing, or are not what they should be; the message lists all of them."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a stack trace, which would only say where this was found out."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def complaint(cfg: Config, findings: Mapping[Role, Finding]) -> str:
+    """Say what is missing or wrong.
+
+    Args:
+        cfg: resolved config.
+        findings: everything the run needs, by role.
+
+    Returns:
+        Text of several lines.
+    """
+    wrong = [finding for finding in findings.values() if not finding.is_fine]
+    first = wrong[0].network.field
+    fetched = "" if cfg.weights.allow_download else "; nothing was downloaded"
+    ways = [
+        "Then say where they are, in one of these ways:",
+        f'  overrides={{"{first}": "/path/to/it"}} in a notebook, -o {first}=/path/to/it on a command line',
+        "  the environment variable of each, or all in one folder under these names: "
+        "weights.folder or SEMREPA_WEIGHTS",
+        "What a hub has can be fetched for you into its cache:",
+        f"  python -m semrepa.weights --preset {cfg.preset} --download",
+    ]
+    title = f"weights for preset {cfg.preset!r}: {len(wrong)} of {len(findings)} missing or unfit{fetched}"
+    return "\n".join([title, "", *map(entry, wrong), *ways])
+
+
+def entry(finding: Finding) -> str:
+    """One network that is missing or wrong.
+
+    Args:
+        finding: where it was looked for.
+
+    Returns:
+        Text of several lines, the last one empty.
+    """
+    network = finding.network
+    lines = [f"{network.role}: {network.title}, {network.size}"]
+    lines += [_line(place, outcome) for place, outcome in _tried(finding)]
+    lines += [_line("licence", network.licence)]
+    lines += [_line("get it" if k == 0 else "", command) for k, command in enumerate(network.commands)]
+    lines += [_line("download", finding.note)] if finding.note else []
+    return "\n".join([*lines, ""])
+
+
+def overview(findings: Mapping[Role, Finding]) -> str:
+    """A table of all networks.
+
+    Args:
+        findings: by role.
+
+    Returns:
+        Text with one line for each.
+    """
+    head = ("role", "network", "size", "found", "licence")
+    rows = [head, *(_row(finding.network, finding) for finding in findings.values())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    rows.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(_aligned(row, widths) for row in rows)
+
+
+def _row(network: Network, finding: Finding) -> tuple[str, ...]:
+    if finding.place == SHIPPED and finding.is_fine:
+        return network.role, f"mini {finding.path.name}", _megabytes(finding.path), SHIPPED, "as the code"
+    lacking = "MISSING" if finding.problem in ("", "not there") else "UNFIT"
+    state = finding.place if finding.is_fine else lacking
+    return network.role, network.title, network.size, state, network.licence
+
+
+def _megabytes(path: Path) -> str:
+    return f"{sum(file.stat().st_size for file in path.rglob('*')) / 1e6:.1f} MB"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _tried(finding: Finding) -> list[tuple[str, str]]:
+    last = [(finding.place, f"{finding.path}: {finding.problem}")] if finding.path else []
+    return [*finding.tried, *last]
+
+
+def _line(label: str, text: str) -> str:
+    return f"  {label:<23} {text}"
