@@ -24,8 +24,8 @@ from semrepa.runtime import write_json
 
 Record = dict[str, Tensor]
 """latents, depth_latents (f, c, h, w) float16; depth_range (2,) float32; first_frame (3, H, W) uint8;
-prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4) and face_scores,
-face_sizes, face_cuts, face_yaws (n,) float32 as in `FaceTrack`; person_box (5,) float32: left, top, right,
+prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4), face_scores,
+face_sizes, face_cuts and face_yaws (n,) float32 as in `FaceTrack`; person_box (5,) float32: left, top, right,
 bottom and score in the first frame that shows the person; and as in `VideoClip` content (4,) int32 and
 timestamps (n,) float32."""
 

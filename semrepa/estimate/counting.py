@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from semrepa.models.video_depth_anything.memory import LiveTensors
 
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -52,33 +51,31 @@ def count_flops(run: Callable[[], object]) -> int:
 
 
 @contextmanager
-def pretend(*, gpu: bool, autocast: bool) -> Iterator[torch.device]:
-    """Context in which tensors have shapes only, but behave as on a device.
+def pretend(*, autocast: bool) -> Iterator[None]:
+    """Context in which tensors have shapes only, and networks keep what they would keep on a GPU.
+
+    They are tensors of the CPU, since torch without CUDA cannot even pretend to have some of the GPU.
 
     Args:
-        gpu: as on a CUDA GPU with its fused attention; else as on a CPU. Backward passes need a CPU.
         autocast: compute in bfloat16 as `semrepa.runtime.autocast` does on a GPU.
-
-    Yields:
-        The device for networks and tensors, which must be made inside.
     """
-    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    torch.set_autocast_enabled("cuda", gpu and autocast)
-    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    before = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    torch.set_autocast_enabled("cpu", autocast)
+    torch.set_autocast_dtype("cpu", torch.bfloat16)
     try:
-        with FakeTensorMode(), _FusedAttention():
-            yield torch.device("cuda" if gpu else "cpu")
+        with FakeTensorMode(), _AsOnGpu():
+            yield
     finally:
         torch.clear_autocast_cache()
-        torch.set_autocast_enabled("cuda", before[0])
-        torch.set_autocast_dtype("cuda", before[1])
+        torch.set_autocast_enabled("cpu", before[0])
+        torch.set_autocast_dtype("cpu", before[1])
 
 
 def kept_bytes(run: Callable[[], object], own: Sequence[nn.Module]) -> int:
     """Count what a forward pass keeps for the backward pass.
 
     Args:
-        run: the forward pass; call this inside `pretend`.
+        run: the forward pass of networks made inside `pretend`; call this there, too.
         own: the networks, whose weights do not count; casts of them do.
 
     Returns:
@@ -101,7 +98,7 @@ def peak_bytes(run: Callable[[], object], own: Sequence[nn.Module] = ()) -> int:
     """Count the most memory that is taken at once by what a function makes.
 
     Args:
-        run: any function of tensors; call this inside `pretend`.
+        run: any function of tensors made inside `pretend`; call this there, too.
         own: the networks it runs, whose weights do not count; casts of them do.
 
     Returns:
@@ -122,8 +119,8 @@ def _key(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-class _FusedAttention(TorchFunctionMode):
-    """Plain attention as GPUs do it: one kernel that never keeps the scores."""
+class _AsOnGpu(TorchFunctionMode):
+    """Does what a GPU does otherwise: attention in one kernel, and some operations of autocast in float32."""
 
     def __torch_function__(
         self,
@@ -134,10 +131,27 @@ class _FusedAttention(TorchFunctionMode):
     ) -> Any:
         del types
         named = dict(kwargs or {})
-        if func is not functional.scaled_dot_product_attention or named.get("attn_mask") is not None:
-            return func(*args, **named)
-        given = dict(zip(("query", "key", "value"), args, strict=False)) | named
-        query, key, value = given["query"], given["key"], given["value"]
-        if query.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
-            query, key, value = (tensor.to(torch.bfloat16) for tensor in (query, key, value))
-        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+        autocast = torch.is_autocast_enabled("cpu")
+        if func is functional.scaled_dot_product_attention and named.get("attn_mask") is None:
+            given = dict(zip(("query", "key", "value"), args, strict=False)) | named
+            parts = [given[name] for name in ("query", "key", "value")]
+            parts = [part.to(torch.bfloat16) for part in parts] if autocast else parts
+            return torch.ops.aten._scaled_dot_product_flash_attention(*parts)[0]
+        if autocast and func in _PRECISE:
+            args = [_float32(value) for value in args]
+            named = {name: _float32(value) for name, value in named.items()}
+        return func(*args, **named)
+
+
+_PRECISE = (
+    functional.group_norm,
+    functional.layer_norm,
+    functional.softmax,
+    functional.interpolate,
+    Tensor.softmax,
+)
+"""What autocast on a GPU computes in float32, as far as the networks here use it."""
+
+
+def _float32(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) else value

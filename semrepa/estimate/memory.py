@@ -140,7 +140,7 @@ def structure_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) ->
     )
     if gpu:
         parts["bfloat16 copies"] = cast_bytes(sizes.aligner, sizes.structure, trained=True)
-    how = f"{clips} clips per GPU" + (", checkpointed" if again else "")
+    how = _counted(clips) + (", checkpointed" if again else "")
     return Memory(stage="structure aligner", how=how, parts=_with_scratch(parts, sizes.structure))
 
 
@@ -159,7 +159,7 @@ def identity_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> 
     clips = clips_per_gpu(cfg.pretrain_identity, gpus)
     parts = _state(sizes.identity, cfg.pretrain_identity, gpus)
     parts["activations"] = _identity_kept(cfg, clips, gpu=gpu, trained=True)
-    how = f"{clips} clips per GPU"
+    how = _counted(clips)
     return Memory(stage="identity aligner", how=how, parts=_with_scratch(parts, sizes.identity))
 
 
@@ -181,14 +181,14 @@ def finetuning(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> list[Memor
     for again in (chosen, not chosen):
         parts = _state(sizes.transformer, cfg.finetune, gpus) | _frozen_beside(cfg, sizes, gpu)
         parts |= _finetuning_peak(cfg, sizes, clips, precision, checkpointing=again)
-        how = "float32 AdamW, " + ("checkpointed" if again else "all activations kept")
+        how = f"{_counted(clips)}, float32 AdamW, " + ("checkpointed" if again else "all activations kept")
         parts = _with_scratch(parts, sizes.transformer)
         found.append(Memory(stage="fine-tuning", how=how, parts=parts, chosen=again == chosen))
     if not gpu:
         return found
     lean = state_bytes(sizes.transformer, weight=2, gradient=2, optimizer=2) | _frozen_beside(cfg, sizes, gpu)
     lean |= _finetuning_peak(cfg, sizes, clips, "bfloat16", checkpointing=True)
-    how = "bfloat16, 8-bit AdamW, checkpointed"
+    how = f"{_counted(clips)}, bfloat16, 8-bit AdamW, checkpointed"
     found.append(Memory(stage="fine-tuning", how=how, parts=lean, chosen=False, offered=False))
     return found
 
@@ -271,6 +271,10 @@ def _with_scratch(parts: dict[str, float], count: int) -> dict[str, float]:
 def _identity_kept(cfg: Config, clips: int, *, gpu: bool, trained: bool) -> float:
     one, two = (identity_bytes(cfg.identity, cfg.video, n, gpu=gpu, trained=trained) for n in (1, 2))
     return one + (clips - 1) * (two - one)
+
+
+def _counted(clips: int) -> str:
+    return f"{clips} clip" if clips == 1 else f"{clips} clips"
 
 
 def _precision(gpu: bool) -> Precision:

@@ -134,9 +134,9 @@ def identity_bytes(
     Returns:
         Bytes, bfloat16 copies of weights included.
     """
-    with pretend(gpu=gpu, autocast=True) as device:
-        aligner = identity_aligner(identity, device).requires_grad_(trained)
-        inputs = _identity_inputs(identity, video, clips, device, trained=trained)
+    with pretend(autocast=gpu):
+        aligner = identity_aligner(identity, "cpu").requires_grad_(trained)
+        inputs = _identity_inputs(identity, video, clips, "cpu", trained=trained)
         return kept_bytes(lambda: aligner(*inputs), [aligner])
 
 
@@ -194,9 +194,9 @@ def vae_bytes(
     """
     dtype = torch.bfloat16 if gpu else torch.float32
     frames = min(video.num_frames, 17)
-    with pretend(gpu=gpu, autocast=True) as device:
-        vae = blueprint("vae", given, device=device, dtype=dtype)
-        return peak_bytes(lambda: _run_vae(vae, video, direction, frames, tiling, dtype, device), [vae])
+    with pretend(autocast=gpu):
+        vae = blueprint("vae", given, device="cpu", dtype=dtype)
+        return peak_bytes(lambda: _run_vae(vae, video, direction, frames, tiling, dtype, "cpu"), [vae])
 
 
 @remembered
@@ -210,12 +210,10 @@ def pixel_loss_bytes(given: Mapping[str, Any], video: VideoConfig) -> int:
     Returns:
         Bytes kept by the VAE's decoder in bfloat16, frozen, for gradients of one clip's latents.
     """
-    with pretend(gpu=True, autocast=False) as device:
-        vae: Any = freeze(blueprint("vae", given, device=device, dtype=torch.bfloat16))
+    with pretend(autocast=False):
+        vae: Any = freeze(blueprint("vae", given, device="cpu", dtype=torch.bfloat16))
         frames, channels, height, width = latent_shape(video)
-        latents = torch.empty(
-            1, channels, frames, height, width, device=device, dtype=torch.bfloat16, requires_grad=True
-        )
+        latents = torch.empty(1, channels, frames, height, width, dtype=torch.bfloat16, requires_grad=True)
         return kept_bytes(lambda: vae.decode(latents), [vae])
 
 

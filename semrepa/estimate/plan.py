@@ -66,6 +66,8 @@ class Estimate:
     """Bytes that a loss on decoded pixels would keep for one clip, which the aligners avoid."""
     record: Mapping[str, int]
     """Bytes of a clip's record in the feature store, by tensor."""
+    caption: int
+    """Bytes of a caption's features in the text cache, which holds them beside the store and whole."""
     times: tuple[StageTime, ...]
     """Time by stage."""
     warnings: tuple[str, ...]
@@ -73,8 +75,8 @@ class Estimate:
 
     @property
     def disk(self) -> int:
-        """Bytes of the feature store."""
-        return self.clips * sum(self.record.values())
+        """Bytes of the feature store and the text cache; less where clips share captions."""
+        return self.clips * (sum(self.record.values()) + self.caption)
 
 
 def estimate(cfg: Config, *, clips: int | None = None, gpu: str | None = None, gpus: int = 1) -> Estimate:
@@ -114,6 +116,7 @@ def estimate(cfg: Config, *, clips: int | None = None, gpu: str | None = None, g
         memory=memory,
         pixel_loss=pixel_loss_bytes(sizes.given["vae"], cfg.video),
         record=_record(cfg, sizes),
+        caption=sizes.clip.text_tokens * sizes.clip.text_features * 2,
         times=_times(cfg, work, device, clips, gpus),
         warnings=tuple(_warnings(cfg, memory, [device, *([seen] if seen else [])], gpus)),
     )
@@ -200,20 +203,17 @@ def _warnings(cfg: Config, memory: tuple[Memory, ...], devices: list[Gpu], gpus:
 
 
 def _advice(entry: Memory, memory: tuple[Memory, ...], gpu: Gpu) -> str:
-    others = [
-        other
-        for other in memory
-        if other.stage == entry.stage and not other.chosen and other.total < entry.total
-    ]
-    fitting = [other for other in others if other.total <= USABLE * gpu.memory]
-    if entry.stage in ("structure aligner", "identity aligner"):
-        return "use more GPUs or a smaller batch_size"
+    """What to do about a stage that does not fit."""
     if entry.stage in ("prepare", "generation"):
         return "set model.vae_tiling to True, or use a GPU with more memory"
-    offered = [other for other in fitting if other.offered]
-    if offered:
-        return f"{offered[0].how} fits: set finetune.gradient_checkpointing accordingly"
-    if fitting:
+    fewer = "" if entry.how.startswith("1 clip") else "use more GPUs or a smaller batch_size"
+    if entry.stage == "structure aligner" and "checkpointed" not in entry.how:
+        return f"{fewer or 'use a larger GPU'}, or set pretrain_structure.gradient_checkpointing to True"
+    others = [other for other in memory if other.stage == entry.stage and not other.chosen]
+    fitting = [other for other in others if other.total <= USABLE * gpu.memory]
+    if any(other.offered for other in fitting):
+        return "set finetune.gradient_checkpointing to True"
+    if fitting and not fewer:
         best = fitting[0]
         return f"{best.how} would need {best.total / GIB:.0f} GiB, which this kit does not offer yet"
-    return "use a GPU with more memory"
+    return fewer or "use a GPU with more memory"

@@ -27,7 +27,7 @@ def tables(estimate: Estimate) -> dict[str, list[Row]]:
         ],
         "Work for one clip (in training: and one step)": _work(estimate),
         f"Memory of {place} in {_scale(estimate, 'memory')[0]}": _memory(estimate),
-        "Feature store": _disk(estimate),
+        "Disk": _disk(estimate),
         f"Time on {estimate.gpus} x {estimate.gpu.name}": _times(estimate),
     }
 
@@ -77,10 +77,12 @@ def _memory(estimate: Estimate) -> list[Row]:
 
 def _disk(estimate: Estimate) -> list[Row]:
     unit, size = _scale(estimate, "disk")
-    sizes = {**estimate.record, "all": sum(estimate.record.values())}
+    record = sum(estimate.record.values())
+    sizes = {**estimate.record, "record": record, "text cache": estimate.caption}
+    sizes["all"] = record + estimate.caption
     return [
         {
-            "tensor": name,
+            "what": name,
             "MB per clip": digits(one / 1e6),
             f"{unit} for {estimate.clips:,} clips": digits(estimate.clips * one / size),
         }

@@ -194,16 +194,28 @@ def _process(
     try:
         with _timed(seconds, "read"):
             clip = read_clip(row.path, start=row.start, **cfg.video.shape)
+        return _look(row, clip, cfg, vae, teachers, seconds)
     except ClipError as error:
         return Reject(row.id, error.reason, str(error))
     except FileNotFoundError as error:
         return Reject(row.id, "missing", str(error))
+
+
+def _look(
+    row: ClipRow,
+    clip: VideoClip,
+    cfg: Config,
+    vae: AutoencoderKLCogVideoX,
+    teachers: Teachers,
+    seconds: dict[str, float],
+) -> Record:
+    """Ask all networks about a clip; a ClipError says why it cannot be used."""
     with _timed(seconds, "people"):
         sighting = teachers.people(clip.frames)
     if not sighting.present or sighting.box is None:
         found = f"best score {sighting.score:.2f}, area {sighting.area:.3f}"
         remedy = "expected a person; lower data.min_person_score or leave it out"
-        return Reject(row.id, "no_person", f"got {row.path} with nobody in it ({found}); {remedy}")
+        raise ClipError("no_person", f"got {row.path} with nobody in it ({found}); {remedy}")
     with _timed(seconds, "face"):
         track = teachers.face(clip.frames)
     with _timed(seconds, "depth"):
@@ -224,7 +236,7 @@ def _process(
 
 def _encode(vae: AutoencoderKLCogVideoX, videos: Sequence[Tensor]) -> Tensor:
     """Latents of videos of one size, float16 on the CPU."""
-    # In float32 on a CPU a batch of one is ten times slower than one of two; a GPU would need twice the memory.
+    # In float32 a CPU is ten times slower with a batch of one; a GPU would need twice the memory for two.
     together = [torch.cat(videos)] if vae.device.type == "cpu" else videos
     return torch.cat([encode(vae, frames).half().cpu() for frames in together])
 

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -20,7 +19,6 @@ from semrepa.models.cogvideox import PARTS, CogVideoX
 from semrepa.models.freeze import freeze
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
-from semrepa.provenance import mini_asset
 from semrepa.runtime import pick_device
 from semrepa.training.alignment import Aligners, check_available, wanted_losses
 
@@ -143,9 +141,8 @@ def load_aligners(cfg: Config) -> Aligners:
     Raises:
         FileNotFoundError: a named folder holds no aligner.
     """
-    shipped = "identity_aligner" if cfg.identity.use_depth else "identity_aligner_no_depth"
-    structure = _load(StructureAligner, cfg, "structure", "structure_aligner")
-    identity = _load(IdentityAligner, cfg, "identity", shipped)
+    structure = _load(StructureAligner, cfg, "structure")
+    identity = _load(IdentityAligner, cfg, "identity")
     return Aligners(structure=structure, identity=identity)
 
 
@@ -175,15 +172,14 @@ def check_aligners(cfg: Config, aligners: Aligners) -> None:
             )
 
 
-def _load(kind: type[M], cfg: Config, section: Literal["structure", "identity"], shipped: str) -> M | None:
-    """One aligner from its named folder, else the shipped one in mini, else none."""
-    named = getattr(cfg, section).weights
-    if named is None and cfg.preset != "mini":
+def _load(kind: type[M], cfg: Config, role: Literal["structure", "identity"]) -> M | None:
+    """One aligner from its named folder, else the shipped one where it fits, else none."""
+    folder = weights.locate(cfg, role).path
+    if folder is None:
         return None
-    folder = Path(named) if named else mini_asset(shipped)
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(
-            f"{section}.weights: got {folder}, which holds no aligner; expected a folder written by "
-            f"pretrain_{section}; pretrain one, or set it to None for the shipped one (mini)"
+            f"{role}.weights: got {folder}, which holds no aligner; expected a folder written by "
+            f"pretrain_{role}; pretrain one, or set it to None for the shipped one (mini)"
         )
     return freeze(kind.from_pretrained(folder).float())

@@ -30,9 +30,7 @@ COLORS = dict(zip(PARTS, (BLUE, ORANGE, PURPLE, INK, GREY, SKY, GREEN, RED), str
 LINES = ("RTX 4090", "L40S", "H100", "H200")
 
 
-def cost_table(
-    estimate: Estimate, about: Literal["Networks", "Work", "Memory", "Feature store", "Time"]
-) -> Table:
+def cost_table(estimate: Estimate, about: Literal["Networks", "Work", "Memory", "Disk", "Time"]) -> Table:
     """Make one of the tables of an estimate.
 
     Args:

@@ -13,9 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
-import transformers
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -27,10 +25,11 @@ from semrepa.models.cogvideox import CogVideoX, Part
 from semrepa.prepare import ensure_rows, prepare
 from semrepa.provenance import Kind, Provenance, require_one_provenance, run_kind
 from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
+from semrepa.ui import workplace
 from semrepa.ui.overview import settings_table, short, weights_table
 from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
-from semrepa.weights import ROLES, Role, check_weights, counted_from, load_base, recorded_kind
+from semrepa.weights import ROLES, Role, check_weights, counted_from, from_report, load_base, recorded_kind
 
 BASIS: tuple[Role, ...] = ("model", "depth", "face", "people")
 """What almost every notebook needs: the video model, both teachers, and who finds people."""
@@ -70,10 +69,10 @@ def start(
         TypeError: a value of the wrong type.
         FileNotFoundError: missing weights; lists all of them.
     """
-    _quiet()
-    began, home = time.perf_counter(), _home()
+    workplace.quiet()
+    began, home = time.perf_counter(), workplace.home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
-    cfg = counted_from(home, cfg)
+    cfg = from_report(counted_from(home, cfg), needs := tuple(needs), (home / run_dir).parent)
     provenance = tuple(check_weights(cfg, needs))
     run = RunFolder(home / run_dir)
     cfg.save(run.config_path)
@@ -146,6 +145,25 @@ class Session:
         this = Provenance(name=self.notebook, source=str(self.run.path), kind=self.kind)
         require_one_provenance([this, record])
         self.more[name] = record
+
+    def variant(self, changes: Mapping[str, Any], needs: Iterable[Role]) -> Config:
+        """This run's config with other settings, for comparisons within a notebook.
+
+        Args:
+            changes: values by dotted name, as `override` takes them.
+            needs: weights that these settings use beside those of the start.
+
+        Returns:
+            The config; aligners that other notebooks of this report have trained are found anew.
+
+        Raises:
+            FileNotFoundError: missing weights; lists all of them.
+        """
+        needs = tuple(needs)
+        cfg = from_report(override(self.cfg, changes), needs, self.run.path.parent)
+        for record in check_weights(cfg, needs):
+            self.more[f"{record.name}, {changes}"] = record
+        return cfg
 
     def samples(self, split: str | None = None) -> list[ClipRow]:
         """Clips of the index alone, at hand without rendering anything.
@@ -273,17 +291,3 @@ class Session:
         )
         rows = [{"metric": name.replace("_", " "), "value": value} for name, value in values.items()]
         show(table(rows, caption=f"{self.notebook}: done, written to {short(path, self.home)}"))
-
-
-def _quiet() -> None:
-    """Turn off the progress bars of loaders, which would fill a report with half-drawn lines."""
-    diffusers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
-
-
-def _home() -> Path:
-    """The nearest folder above (or at) the working directory that holds `notebooks/`."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / "notebooks").is_dir()), here)

@@ -11,6 +11,7 @@ from semrepa.weights.check import check_weights, load_base, sha256_of_weights, s
 from semrepa.weights.kinds import recorded_kind
 from semrepa.weights.message import WeightsError
 from semrepa.weights.places import Finding, counted_from, locate
+from semrepa.weights.siblings import from_report
 
 __all__ = [
     "ROLES",
@@ -21,6 +22,7 @@ __all__ = [
     "catalogue",
     "check_weights",
     "counted_from",
+    "from_report",
     "load_base",
     "locate",
     "recorded_kind",

@@ -192,7 +192,7 @@ def _training(cfg: Config, notebook: str, result: str) -> tuple[str, str]:
     run_dir = f"runs/{notebook}"
     options = f"--preset {cfg.preset} --run-dir {run_dir}"
     command = f"python -m semrepa.headless notebooks/{notebook}.ipynb {options}"
-    return command, f"# then it is in {run_dir}/{result}"
+    return command, f"# with the settings of this run; then it is in {run_dir}/{result}"
 
 
 _ENTRIES: Mapping[Role, Callable[[Config], Network]] = {

@@ -57,10 +57,12 @@ def survey(cfg: Config, roles: Iterable[Role] = ROLES) -> dict[Role, Finding]:
         What came of it by role, without roles that need no weights of their own.
     """
     needed: list[Role] = [stand_in for role in roles if (stand_in := _rests_on(cfg, role))]
-    findings = {role: locate(cfg, role) for role in dict.fromkeys(needed)}
-    if cfg.weights.allow_download:
-        findings = {role: fetch(cfg, finding) for role, finding in findings.items()}
-    return {role: _check_hash(_check_size(cfg, finding)) for role, finding in findings.items()}
+    findings: dict[Role, Finding] = {}
+    for role in dict.fromkeys(needed):
+        found = locate(cfg, role)
+        found = fetch(cfg, found) if cfg.weights.allow_download else found
+        findings[role] = _check_hash(_check_size(cfg, found))
+    return findings
 
 
 def load_base(cfg: Config, parts: Sequence[Part] = PARTS, *, dtype: torch.dtype | None = None) -> CogVideoX:

@@ -1,9 +1,10 @@
 """What a user is told about weights: everything that is missing at once, and how to get it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from semrepa.config import Config
+from semrepa.config import Config, describe
 from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.places import SHIPPED, Finding
 
@@ -30,15 +31,35 @@ def complaint(cfg: Config, findings: Mapping[Role, Finding]) -> str:
     first = wrong[0].network.field
     fetched = "" if cfg.weights.allow_download else "; nothing was downloaded"
     ways = [
-        "Then say where they are, in one of these ways:",
+        "Then say where they are:",
         f'  overrides={{"{first}": "/path/to/it"}} in a notebook, -o {first}=/path/to/it on a command line',
-        "  the environment variable of each, or all in one folder under these names: "
-        "weights.folder or SEMREPA_WEIGHTS",
-        "What a hub has can be fetched for you into its cache:",
-        f"  python -m semrepa.weights --preset {cfg.preset} --download",
     ]
+    if any(finding.network.names for finding in wrong):
+        ways += [
+            "  or by the environment variable of each, or all in one folder under their official names:",
+            "  weights.folder or SEMREPA_WEIGHTS",
+        ]
+    if any(finding.network.repo for finding in wrong):
+        ways += [
+            "What a hub has can be fetched for you into its cache:",
+            f"  python -m semrepa.weights --preset {cfg.preset}{_changes(cfg)} --download",
+        ]
     title = f"weights for preset {cfg.preset!r}: {len(wrong)} of {len(findings)} missing or unfit{fetched}"
     return "\n".join([title, "", *map(entry, wrong), *ways])
+
+
+def _changes(cfg: Config) -> str:
+    """What the user has changed about weights, as a command line takes it."""
+    names = (
+        "weights.folder",
+        "model.weights",
+        "depth.teacher",
+        "depth.variant",
+        "depth.metric",
+        "people.detector",
+    )
+    changed = [row for row in describe(cfg) if row.changed and row.name in names]
+    return "".join(f" -o {shlex.quote(f'{row.name}={row.value}')}" for row in changed)
 
 
 def entry(finding: Finding) -> str:

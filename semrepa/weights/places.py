@@ -116,11 +116,13 @@ def _argument(network: Network) -> Path | None:
 
 def _shipped(cfg: Config, role: Role) -> Path | None:
     """The mini weights, which count in `mini` only: a full run must never take them by mistake."""
+    # The identity aligners answer in the space of the shipped face pack, and are of no use with another one.
+    identity = "identity_aligner" if cfg.identity.use_depth else "identity_aligner_no_depth"
     name = {
         "model": "cogvideox",
         "face": "face",
         "structure": "structure_aligner" if cfg.structure.input == "clean" else None,
-        "identity": "identity_aligner" if cfg.identity.use_depth else "identity_aligner_no_depth",
+        "identity": identity if cfg.face.pack is None else None,
     }.get(role)
     own = catalogue(cfg)[role].argument
     return provenance.MINI_ASSETS / name if cfg.preset == "mini" and name and own is None else None

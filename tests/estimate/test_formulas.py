@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semrepa.config import full, mini
-from semrepa.estimate.counting import count_flops, kept_bytes, peak_bytes, pretend
+from semrepa.estimate.counting import count_flops, kept_bytes, moved, peak_bytes, pretend
 from semrepa.estimate.formulas import (
     Stack,
     attention_flops,
@@ -92,7 +92,7 @@ def test_a_block_keeps_what_the_formula_says(precision, trained, heads, head_dim
         given, stack = small(layers, heads, head_dim)
         with pretend(gpu=True, autocast=precision == "autocast") as device:
             dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-            model = blueprint("transformer", given, device=device, dtype=dtype)
+            model = moved(blueprint("transformer", given, dtype=dtype), device)
             found.append(kept_bytes(lambda m=model: run(m, trained=trained, device=device), [model]))
     expected = block_bytes(stack, trained=trained, precision=precision)
     if precision == "autocast":
@@ -108,8 +108,8 @@ def test_a_checkpointed_block_keeps_its_input_only():
     found = []
     for layers in (1, 2):
         given, stack = small(layers)
-        with pretend(gpu=True, autocast=False) as device:
-            model = blueprint("transformer", given, device=device, dtype=torch.bfloat16).train()
+        with pretend(gpu=False, autocast=False) as device:
+            model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device).train()
             model.enable_gradient_checkpointing()
             found.append(kept_bytes(lambda m=model: run(m, trained=True, device=device), [model]))
     assert found[1] - found[0] == pytest.approx(stack.unit, rel=0.05)
@@ -128,7 +128,7 @@ def test_the_peak_of_a_whole_step_in_bfloat16(checkpointing):
         call_transformer(model, *inputs).square().mean().backward()
 
     with pretend(gpu=False, autocast=False) as device:
-        model = blueprint("transformer", given, device=device, dtype=torch.bfloat16).train()
+        model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device).train()
         if checkpointing:
             model.enable_gradient_checkpointing()
         inputs = torch.empty(1, 13, 32, 60, 90), torch.empty(1, 226, 4096), torch.zeros(1, dtype=torch.long)
@@ -144,7 +144,7 @@ def test_the_peak_of_a_whole_step_in_bfloat16(checkpointing):
 def test_the_peak_of_a_forward_pass_without_gradients(autocast):
     given = OFFICIAL["CogVideoX-5b-I2V"] | {"num_layers": 2, "use_learned_positional_embeddings": False}
     with pretend(gpu=True, autocast=autocast) as device, torch.no_grad():
-        model = blueprint("transformer", given, device=device, dtype=torch.bfloat16)
+        model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device)
         inputs = torch.empty(1, 13, 32, 60, 90), torch.empty(1, 226, 4096), torch.zeros(1, dtype=torch.long)
         peak = peak_bytes(lambda: call_transformer(model, *(tensor.to(device) for tensor in inputs)), [model])
     expected = sample_bytes(stack_of(given, full().video), "autocast" if autocast else "bfloat16")

@@ -5,7 +5,7 @@ import torch
 
 from semrepa.config import full, mini, override
 from semrepa.data.store import FeatureStore
-from semrepa.estimate.counting import count_flops, peak_bytes, pretend
+from semrepa.estimate.counting import count_flops, moved, peak_bytes, pretend
 from semrepa.estimate.formulas import record_bytes
 from semrepa.estimate.networks import (
     depth_flops,
@@ -25,7 +25,7 @@ GIB = 2**30
 
 def test_peaks_count_what_lives_at_once_and_not_the_weights():
     with pretend(gpu=True, autocast=False) as device:
-        layer = torch.nn.Linear(100, 100, bias=False, device=device)
+        layer = moved(torch.nn.Linear(100, 100, bias=False, device="meta"), device)
         rows = torch.empty(10, 100, device=device)
 
         def chain():
@@ -41,7 +41,8 @@ def test_peaks_count_what_lives_at_once_and_not_the_weights():
 def test_pretending_leaves_autocast_as_it_was():
     before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
     with pretend(gpu=True, autocast=True) as device:
-        assert torch.nn.Linear(2, 2, device=device)(torch.empty(1, 2, device=device)).dtype is torch.bfloat16
+        layer = moved(torch.nn.Linear(2, 2, device="meta"), device)
+        assert layer(torch.empty(1, 2, device=device)).dtype is torch.bfloat16
     assert (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from semrepa.config import full, mini, override
-from semrepa.estimate import GPUS, estimate, find_gpu, gpus, tables
+from semrepa.estimate import GPUS, estimate, find_gpu, gpus, plan, tables
 from semrepa.estimate.formulas import forward_flops, step_flops
 from semrepa.estimate.memory import PARTS, all_memory
 from semrepa.estimate.networks import parameters, stack_of
@@ -51,6 +51,12 @@ def fake_gpu(name, gib):
     return mock.patch.multiple(torch.cuda, is_available=lambda: True, get_device_properties=lambda _: seen)
 
 
+def seeing(name, gib):
+    with fake_gpu(name, gib):
+        seen = gpus.visible_gpu()
+    return mock.patch.object(plan, "visible_gpu", return_value=seen)
+
+
 def test_the_visible_gpu_counts_with_its_own_memory():
     assert gpus.visible_gpu() is None or torch.cuda.is_available()
     with fake_gpu("NVIDIA A100-SXM4-40GB", 39.5):
@@ -61,7 +67,7 @@ def test_the_visible_gpu_counts_with_its_own_memory():
 
 
 def test_a_gpu_of_unknown_speed_has_no_times_but_warnings(small_config):
-    with fake_gpu("Tesla T4", 0.001):
+    with seeing("Tesla T4", 0.001):
         found = estimate(small_config, clips=10)
     assert found.gpu.name == "Tesla T4"
     assert all(row["time"] == "-" for row in tables(found)["Time on 1 x Tesla T4"])
@@ -70,7 +76,7 @@ def test_a_gpu_of_unknown_speed_has_no_times_but_warnings(small_config):
 
 
 def test_it_must_fit_the_named_gpu_and_the_visible_one():
-    with fake_gpu("NVIDIA GeForce RTX 4090", 23.5):
+    with seeing("NVIDIA GeForce RTX 4090", 23.5):
         found = estimate(full(), gpu="H100")
     assert found.gpu.name == "H100"
     assert any("RTX 4090 has" in warning for warning in found.warnings)
@@ -89,6 +95,30 @@ def test_full_is_told_what_does_not_fit_and_what_would(at_scale):
     assert "does not offer yet" in warning
 
 
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "changes", "advice"),
+    [
+        (
+            "H200",
+            8,
+            {"finetune.gradient_checkpointing": False},
+            "set finetune.gradient_checkpointing to True",
+        ),
+        ("H200", 1, {}, "8 clips.*use more GPUs or a smaller batch_size"),
+        ("H200", 1, {}, "16 clips.*pretrain_structure.gradient_checkpointing"),
+        ("RTX 4090", 8, {}, "1 clip, float32.*use a GPU with more memory"),
+        ("RTX 4090", 8, {}, "generation.*set model.vae_tiling to True"),
+    ],
+)
+def test_advice_fits_what_is_too_large(gpu, gpus, changes, advice):
+    found = estimate(override(full(), changes), clips=1, gpu=gpu, gpus=gpus)
+    assert any(re.search(advice, warning) for warning in found.warnings), found.warnings
+
+
+def test_eight_h200_can_do_all_of_it():
+    assert estimate(full(), gpu="H200", gpus=8).warnings == ()
+
+
 def test_totals_are_the_sums_of_their_parts(at_scale):
     for entry in at_scale.memory:
         assert set(entry.parts) <= set(PARTS)
@@ -98,7 +128,8 @@ def test_totals_are_the_sums_of_their_parts(at_scale):
         parts = [part for part in at_scale.work if part.stage == time.stage]
         assert time.flops == sum(part.flops for part in parts)
         assert time.seconds == pytest.approx(sum(part.seconds(at_scale.gpu) for part in parts))
-    assert at_scale.disk == 730_000 * sum(at_scale.record.values())
+    assert at_scale.caption == 226 * 4096 * 2
+    assert at_scale.disk == 730_000 * (sum(at_scale.record.values()) + at_scale.caption)
 
 
 def test_trainings_go_through_steps_times_batch(at_scale):

@@ -180,6 +180,10 @@ def test_negative_depth_is_cut_and_a_black_window_refused(caplog: pytest.LogCapt
     turned = stitch([depth, 2 * later], 40, align=True)
     np.testing.assert_allclose(turned[32:], np.maximum(1 - later[10:18], 0), atol=1e-5)
     assert "WARNING" in caplog.text and "scale -0.5" in caplog.text
+    later[:2] = depth[[0, 12]] + 0.5
+    lower = stitch([depth, later], 40, align=True)
+    np.testing.assert_allclose(lower[32:], np.maximum(later[10:18] - 0.5, 0), atol=1e-5)
+    assert lower.min() == 0 < lower[32:].max()
     black = np.ones_like(depth)
     black[:2] = 10 + depth[[0, 12]]
     with pytest.raises(ValueError, match="the window from frame 22 is flat after alignment .scale 1"):

@@ -13,7 +13,7 @@ from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
 from semrepa.data.people import PersonFilter
 from semrepa.data.store import FeatureStore
-from semrepa.data.video import read_clip, write_video
+from semrepa.data.video import ClipError, read_clip, write_video
 from semrepa.depth import colorize, decolorize, normalize
 from semrepa.models.cogvideox import encode_prompts, load_cogvideox
 from semrepa.models.latents import encode
@@ -164,6 +164,18 @@ def test_bad_clips_are_noted_with_their_reason(store: FeatureStore) -> None:
     assert '"written": 3' in report and '"rejected": 3' in report and '"vae"' in report
 
 
+def test_a_clip_without_usable_depth_is_noted(room: Room, tmp_path: Path) -> None:
+    class Blind(Slope):
+        def __call__(self, row: ClipRow, frames: torch.Tensor) -> torch.Tensor:
+            if row.id == "a":
+                raise ClipError("no_depth", "got black depth; expected depth that varies")
+            return super().__call__(row, frames)
+
+    store = prepare(room.cfg, room.rows[:2], tmp_path, teachers=replace(TEACHERS, depth=Blind()))
+    assert store.ids() == ["b"]
+    assert {clip: reject.reason for clip, reject in store.rejects().items()} == {"a": "no_depth"}
+
+
 def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore, tmp_path: Path) -> None:
     own = override(room.cfg, {"data.store": shutil.copytree(store.folder, tmp_path / "store").as_posix()})
     prepare(own, room.rows, room.cache, teachers=IDLE)
@@ -187,8 +199,8 @@ def test_captions_are_encoded_once_for_all_stores(
     )
     assert other.folder != store.folder
     assert torch.equal(other.read("b")["prompt_embeds"], store.read("b")["prompt_embeds"])
+    new = [replace(room.rows[0], caption="a person squats")]
     with pytest.raises(AssertionError, match="again"):
-        new = [replace(room.rows[0], caption="a person squats")]
         prepare(room.cfg, new, room.cache, teachers=TEACHERS)
 
 

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from semrepa.data.people import PersonFilter
 from semrepa.provenance import sha256_of
-from semrepa.teachers.letterbox import GREY, Letterbox
+from semrepa.teachers.letterbox import Letterbox
 from semrepa.teachers.people import YoloPersonDetector, people_in
 from tests.teachers.yolo import GREEN, RED, write_constant, write_yolo
 
@@ -125,7 +125,7 @@ def test_letterbox_rounds_as_ultralytics_does(stride: int | None) -> None:
 def test_letterbox_draws_on_grey_and_back() -> None:
     box = Letterbox.fit((100, 200), (640, 640))
     canvas = box.apply(np.full((100, 200, 3), 7, np.uint8))
-    assert (canvas[:160] == GREY).all() and (canvas[480:] == GREY).all() and (canvas[160:480] == 7).all()
+    assert (canvas[:160] == 114).all() and (canvas[480:] == 114).all() and (canvas[160:480] == 7).all()
     back = box.undo(np.array([[32, 160, 640, 480, 0.5], [-9, 0, 700, 640, 0.4]], np.float32))
     np.testing.assert_allclose(back, [[10, 0, 200, 100, 0.5], [0, 0, 200, 100, 0.4]], rtol=1e-6)
 
@@ -234,8 +234,10 @@ def test_wrong_frames_are_refused(frame: object, error: type, message: str) -> N
 
 
 def test_the_detector_checks_its_frame(yolo: YoloPersonDetector) -> None:
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises(TypeError):
         yolo(torch.rand(3, 64, 96))
+    with pytest.raises(ValueError, match=r"expected \(3, H, W\)"):
+        yolo(torch.zeros(3, 0, 96, dtype=torch.uint8))
 
 
 def test_half_precision_is_fed_and_read(yolo: YoloPersonDetector, tmp_path: Path) -> None:

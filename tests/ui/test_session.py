@@ -12,7 +12,7 @@ from semrepa.config import Config
 from semrepa.provenance import mini_asset
 from semrepa.runtime import write_json
 from semrepa.ui import session as session_module
-from semrepa.ui.session import ALL, start
+from semrepa.ui.session import ALL, BASIS, start
 
 
 @pytest.fixture
@@ -133,6 +133,13 @@ def test_weights_are_shown_and_recorded_with_what_the_run_counts_as(home, shown,
         ("people", "mini", 64),
         ("structure", "mini", 64),
     ]
+
+
+def test_a_notebook_checks_what_preparing_its_clips_needs(home, shown, nobody):
+    with pytest.raises(FileNotFoundError) as caught:
+        begin(preset="full", needs=BASIS)
+    assert "4 of 4 missing" in str(caught.value)
+    assert "people.weights" in str(caught.value)
 
 
 def test_terms_of_real_weights_are_shown(home, shown, nobody, tmp_path):

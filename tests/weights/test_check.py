@@ -103,6 +103,8 @@ def test_full_lists_all_that_is_missing_at_once_with_terms_sizes_and_commands():
 def test_depth_checkpoint_follows_the_config(variant, metric, command, licence):
     message = complaint(override(full(), {"depth.variant": variant, "depth.metric": metric}), ["depth"])
     assert f"hf download depth-anything/{command}" in message
+    changes = f" -o depth.variant={variant}" * (variant != "vitl") + " -o depth.metric=True" * metric
+    assert f"python -m semrepa.weights --preset full{changes} --download" in message
     assert licence in message
 
 
@@ -125,9 +127,13 @@ def test_own_videos_in_mini_mix_real_teachers_and_mini_models(tmp_path):
         "people.weights": onnx_model(tmp_path / "yolov8n.onnx"),
     }
     cfg = override(mini(), {**OWN, **{field: str(path) for field, path in places.items()}})
-    kinds = {record.name: record.kind for record in check_weights(cfg)}
+    kinds = {record.name: record.kind for record in check_weights(cfg, set(ROLES) - {"identity"})}
     teachers = dict.fromkeys(("depth", "face", "people"), "real")
-    assert kinds == teachers | dict.fromkeys(("model", "structure", "identity"), "mini")
+    assert kinds == teachers | dict.fromkeys(("model", "structure"), "mini")
+    message = complaint(cfg)
+    assert "1 of 6 missing" in message, "the shipped identity aligner answers to the shipped face pack"
+    assert "--download" not in message, "no hub has it"
+    assert "environment variable" not in message
 
 
 def test_people_may_rest_on_the_face_pack(everything):

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import onnx
 import pytest
 
 from semrepa.config import full, override
@@ -58,6 +59,9 @@ def test_onnx_that_is_cut_short(tmp_path):
             )
         except ValueError:
             continue
+    empty = onnx.ModelProto(ir_version=8, producer_name="nobody")
+    onnx.save(empty, tmp_path / "empty.onnx")
+    assert "no graph" in problem("people.weights", tmp_path / "empty.onnx")
     (tmp_path / "cut.onnx").write_bytes(whole[:-3])
     assert "no ONNX model, or not all of it" in problem("people.weights", tmp_path / "cut.onnx")
 
