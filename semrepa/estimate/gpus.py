@@ -83,7 +83,7 @@ def find_gpu(name: str) -> Gpu:
     """GPU by name, whatever its case and gaps; "A100" means the 80 GB card, "cpu" this machine.
 
     Args:
-        name: such as "H100", "A100-80GB", "rtx4090", "NVIDIA H100 80GB HBM3".
+        name: such as "H100", "A100-80GB", "rtx4090".
 
     Returns:
         The GPU.

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from semrepa.data.index import ClipRow
+from semrepa.data.sampling import ClipError
 from semrepa.models.video_depth_anything import (
     FRAME_BATCH,
     Variant,
@@ -84,8 +85,8 @@ class VideoDepthAnythingTeacher:
             (1, n, H, W) float32 on the CPU: disparity of unknown scale and shift, or metres.
 
         Raises:
-            ValueError: when there is not one clip, its depth is not finite or all the same, or metric depth
-                is 0 somewhere.
+            ValueError: when there is not one clip.
+            ClipError: when its depth is not finite or all the same, or metric depth is 0 somewhere.
         """
         if len(frames) != 1:
             raise ValueError(
@@ -128,15 +129,16 @@ def check_metres(depth: torch.Tensor, clip: str) -> None:
         clip: id of the clip.
 
     Raises:
-        ValueError: when depth is not above 0 everywhere; says where and how much.
+        ClipError: when depth is not above 0 everywhere; says where and how much.
     """
     bad = depth <= 0
     if bad.any():
         frames = torch.nonzero(bad.flatten(1).any(dim=1))[:, 0].tolist()
-        raise ValueError(
+        raise ClipError(
+            "no_depth",
             f"metric depth of clip {clip!r}: got 0 metres on {bad.float().mean():.2%} of the pixels (frames "
             f"{frames[0]} to {frames[-1]}); expected more than 0, since it is inverted; leave the clip out, "
-            "or use relative weights with depth.metric=False"
+            "or use relative weights with depth.metric=False",
         )
 
 

@@ -67,13 +67,13 @@ def memory_figure(estimate: Estimate, *, gpus: Sequence[str] = LINES, title: str
         _bar(axes, place, entry, widest)
     axes.set_yticks(range(len(entries)), [f"{entry.stage}\n{entry.how}" for entry in entries])
     axes.set_ylim(len(entries) - 0.4, -1.0)
-    axes.set_xlim(0, 1.14 * widest)
+    axes.set_xlim(0, 1.2 * widest)
     axes.set_xlabel("GiB per GPU, at the peak")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     for name in gpus:
         memory = GPUS[name].memory / GIB
-        if memory < 1.14 * widest:
+        if memory < 1.2 * widest:
             axes.axvline(memory, color=GREY, linestyle=DASHES, linewidth=1.2, zorder=3)
             box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
             axes.text(memory, -0.72, name, color=GREY, ha="center", va="center", fontsize=8.5, bbox=box)

@@ -1,12 +1,13 @@
 """Formulas of the transformer against counting on the real class, and against published figures."""
 
+from contextlib import nullcontext
 from unittest import mock
 
 import pytest
 import torch
 
 from semrepa.config import full, mini
-from semrepa.estimate.counting import count_flops, kept_bytes, moved, peak_bytes, pretend
+from semrepa.estimate.counting import count_flops, kept_bytes, peak_bytes, pretend
 from semrepa.estimate.formulas import (
     Stack,
     attention_flops,
@@ -21,10 +22,19 @@ from semrepa.estimate.formulas import (
     step_flops,
 )
 from semrepa.estimate.networks import parameters, stack_of
+from semrepa.models import transformer
 from semrepa.models.blueprints import OFFICIAL, blueprint
 from semrepa.models.transformer import call_transformer
 
 FULL = stack_of(OFFICIAL["CogVideoX-5b-I2V"], full().video)
+
+
+@pytest.fixture(autouse=True)
+def _attention_of_gpus(monkeypatch):
+    """The kit writes attention out when it trains in bfloat16 on a CPU, which is not what is counted here."""
+    monkeypatch.setattr(transformer, "training_attention", lambda _: nullcontext())
+
+
 SMALL = {
     "num_attention_heads": 4,
     "attention_head_dim": 32,
@@ -90,10 +100,10 @@ def test_a_block_keeps_what_the_formula_says(precision, trained, heads, head_dim
     found = []
     for layers in (1, 2):
         given, stack = small(layers, heads, head_dim)
-        with pretend(gpu=True, autocast=precision == "autocast") as device:
+        with pretend(autocast=precision == "autocast"):
             dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-            model = moved(blueprint("transformer", given, dtype=dtype), device)
-            found.append(kept_bytes(lambda m=model: run(m, trained=trained, device=device), [model]))
+            model = blueprint("transformer", given, device="cpu", dtype=dtype)
+            found.append(kept_bytes(lambda m=model: run(m, trained=trained, device="cpu"), [model]))
     expected = block_bytes(stack, trained=trained, precision=precision)
     if precision == "autocast":
         count = parameters(blueprint("transformer", given)) - parameters(
@@ -101,52 +111,59 @@ def test_a_block_keeps_what_the_formula_says(precision, trained, heads, head_dim
         )
         one = Stack(**{**vars(stack), "layers": 1})
         expected += cast_bytes(one, count, trained=trained)
-    assert found[1] - found[0] == pytest.approx(expected, rel=0.01)
+    assert found[1] - found[0] == pytest.approx(expected, rel=0.015)
 
 
 def test_a_checkpointed_block_keeps_its_input_only():
     found = []
     for layers in (1, 2):
         given, stack = small(layers)
-        with pretend(gpu=False, autocast=False) as device:
-            model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device).train()
+        with pretend(autocast=False):
+            model = blueprint("transformer", given, device="cpu", dtype=torch.bfloat16).train()
             model.enable_gradient_checkpointing()
-            found.append(kept_bytes(lambda m=model: run(m, trained=True, device=device), [model]))
+            found.append(kept_bytes(lambda m=model: run(m, trained=True, device="cpu"), [model]))
     assert found[1] - found[0] == pytest.approx(stack.unit, rel=0.05)
 
 
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_the_peak_of_a_whole_step_in_bfloat16(checkpointing):
+@pytest.mark.parametrize(
+    ("precision", "checkpointing"), [("bfloat16", True), ("bfloat16", False), ("autocast", False)]
+)
+def test_the_peak_of_a_whole_step(precision, checkpointing):
     """At the full size, of which two layers are enough: forward, backward, all that lives meanwhile."""
     given = OFFICIAL["CogVideoX-5b-I2V"] | {"num_layers": 2, "use_learned_positional_embeddings": False}
     stack = stack_of(given, full().video)
 
     def fused(query, key, value, **_):
-        return torch.ops.aten._scaled_dot_product_flash_attention(query, key, value)[0]
+        parts = [part.to(torch.bfloat16) for part in (query, key, value)]
+        return torch.ops.aten._scaled_dot_product_flash_attention(*parts)[0]
 
     def step(model, inputs):
         call_transformer(model, *inputs).square().mean().backward()
 
-    with pretend(gpu=False, autocast=False) as device:
-        model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device).train()
+    with pretend(autocast=precision == "autocast"):
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        model = blueprint("transformer", given, device="cpu", dtype=dtype).train()
         if checkpointing:
             model.enable_gradient_checkpointing()
         inputs = torch.empty(1, 13, 32, 60, 90), torch.empty(1, 226, 4096), torch.zeros(1, dtype=torch.long)
         # Blocks are run again outside of `pretend`'s own attention, so the function itself is replaced.
         with mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", fused):
             peak = peak_bytes(lambda: step(model, inputs), [model])
-    gradients = 2 * parameters(model)
-    expected = step_bytes(stack, trained=True, precision="bfloat16", checkpointing=checkpointing)
-    assert peak == pytest.approx(expected + gradients, rel=0.15)
+    count = parameters(model)
+    expected = step_bytes(stack, trained=True, precision=precision, checkpointing=checkpointing)
+    expected += sum(state_bytes(count, weight=0, gradient=dtype.itemsize, optimizer=0).values())
+    if precision == "autocast":
+        expected += cast_bytes(stack, count, trained=True)
+    assert peak == pytest.approx(expected, rel=0.15)
 
 
 @pytest.mark.parametrize("autocast", [True, False])
 def test_the_peak_of_a_forward_pass_without_gradients(autocast):
     given = OFFICIAL["CogVideoX-5b-I2V"] | {"num_layers": 2, "use_learned_positional_embeddings": False}
-    with pretend(gpu=True, autocast=autocast) as device, torch.no_grad():
-        model = moved(blueprint("transformer", given, dtype=torch.bfloat16), device)
+    with pretend(autocast=autocast), torch.no_grad():
+        model = blueprint("transformer", given, device="cpu", dtype=torch.bfloat16)
         inputs = torch.empty(1, 13, 32, 60, 90), torch.empty(1, 226, 4096), torch.zeros(1, dtype=torch.long)
-        peak = peak_bytes(lambda: call_transformer(model, *(tensor.to(device) for tensor in inputs)), [model])
+        peak = peak_bytes(lambda: call_transformer(model, *inputs), [model])
     expected = sample_bytes(stack_of(given, full().video), "autocast" if autocast else "bfloat16")
     assert peak == pytest.approx(expected, rel=0.15)
 

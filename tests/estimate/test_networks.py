@@ -1,15 +1,19 @@
 """Networks that are counted, not described: against published figures and against what a store writes."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from semrepa.config import full, mini, override
 from semrepa.data.store import FeatureStore
-from semrepa.estimate.counting import count_flops, moved, peak_bytes, pretend
+from semrepa.estimate.counting import count_flops, kept_bytes, peak_bytes, pretend
 from semrepa.estimate.formulas import record_bytes
 from semrepa.estimate.networks import (
     depth_flops,
     identity_aligner,
+    identity_bytes,
     parameters,
     pixel_loss_bytes,
     structure_aligner,
@@ -24,9 +28,9 @@ GIB = 2**30
 
 
 def test_peaks_count_what_lives_at_once_and_not_the_weights():
-    with pretend(gpu=True, autocast=False) as device:
-        layer = moved(torch.nn.Linear(100, 100, bias=False, device="meta"), device)
-        rows = torch.empty(10, 100, device=device)
+    with pretend(autocast=False):
+        layer = torch.nn.Linear(100, 100, bias=False)
+        rows = torch.empty(10, 100)
 
         def chain():
             once = rows + 1
@@ -38,12 +42,46 @@ def test_peaks_count_what_lives_at_once_and_not_the_weights():
         assert peak_bytes(chain, [layer]) == 3 * 4000
 
 
-def test_pretending_leaves_autocast_as_it_was():
+@contextmanager
+def as_on_cuda():
+    """Tensors without content that are of a GPU for torch, under its own bfloat16 autocast."""
     before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
-    with pretend(gpu=True, autocast=True) as device:
-        layer = moved(torch.nn.Linear(2, 2, device="meta"), device)
-        assert layer(torch.empty(1, 2, device=device)).dtype is torch.bfloat16
-    assert (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")) == before
+    torch.set_autocast_enabled("cuda", True)
+    torch.set_autocast_dtype("cuda", torch.bfloat16)
+    try:
+        with FakeTensorMode():
+            yield
+    finally:
+        torch.clear_autocast_cache()
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+
+
+@pytest.mark.skipif(
+    not torch.backends.cuda.is_built(), reason="torch without CUDA cannot pretend to be on a GPU"
+)
+def test_pretending_on_a_cpu_counts_what_pretending_on_a_gpu_does():
+    given = VAE | {"block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_num_groups": 4}
+    cfg = override(mini(), {"video": {"num_frames": 5, "height": 64, "width": 96}})
+    identity, video = cfg.identity, cfg.video
+    with as_on_cuda():
+        vae = blueprint("vae", given, device="cuda", dtype=torch.bfloat16)
+        aligner = identity_aligner(identity, "cuda")
+        latents = torch.empty(1, 2, 16, 8, 12, device="cuda")
+        kept = kept_bytes(lambda: aligner(latents, latents), [aligner])
+        flipped = latents.bfloat16().transpose(1, 2)
+        with torch.no_grad():
+            peak = peak_bytes(lambda: vae.decode(flipped, return_dict=False), [vae])
+    assert vae_bytes(given, video, "decode", tiling=False, gpu=True) == pytest.approx(peak, rel=0.02)
+    assert identity_bytes(identity, video, 1, gpu=True, trained=True) == pytest.approx(kept, rel=0.01)
+
+
+def test_pretending_leaves_autocast_as_it_was():
+    before = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+    with pretend(autocast=True):
+        layer = torch.nn.Linear(2, 2)
+        assert layer(torch.empty(1, 2)).dtype is torch.bfloat16
+    assert (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")) == before
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import torch
 
 from semrepa.config import full, mini, override
 from semrepa.estimate import GPUS, estimate, find_gpu, gpus, plan, tables
-from semrepa.estimate.formulas import forward_flops, step_flops
-from semrepa.estimate.memory import PARTS, all_memory
+from semrepa.estimate.formulas import cast_bytes, forward_flops, step_bytes, step_flops
+from semrepa.estimate.memory import PARTS, all_memory, finetuning
 from semrepa.estimate.networks import parameters, stack_of
 from semrepa.estimate.work import all_work, preparation, sizes_of
 from semrepa.models.blueprints import OFFICIAL, settings
@@ -62,8 +62,10 @@ def test_the_visible_gpu_counts_with_its_own_memory():
     with fake_gpu("NVIDIA A100-SXM4-40GB", 39.5):
         seen = gpus.visible_gpu()
     assert (seen.name, seen.memory) == ("A100-40GB", 39.5 * GIB)
-    with fake_gpu("NVIDIA GeForce RTX 4090", 23.5):
-        assert gpus.visible_gpu().name == "RTX 4090"
+    others = {"NVIDIA A100-SXM4-80GB": "A100-80GB", "NVIDIA GeForce RTX 4090": "RTX 4090"}
+    for reported, name in others.items():
+        with fake_gpu(reported, 79.2):
+            assert gpus.visible_gpu().name == name
 
 
 def test_a_gpu_of_unknown_speed_has_no_times_but_warnings(small_config):
@@ -117,6 +119,20 @@ def test_advice_fits_what_is_too_large(gpu, gpus, changes, advice):
 
 def test_eight_h200_can_do_all_of_it():
     assert estimate(full(), gpu="H200", gpus=8).warnings == ()
+
+
+def test_checkpointed_peaks_are_those_of_one_phase():
+    """Copies of all weights for one clip; for eight, what the aligners keep is more."""
+    cfg, sizes = full(), sizes_of(full())
+    aligner_copies = cast_bytes(sizes.aligner, sizes.structure, trained=False)
+    whole_copies = 2 * sizes.transformer
+    one, one_kept, _ = finetuning(cfg, sizes, gpus=8, gpu=True)
+    eight, *_ = finetuning(cfg, sizes, gpus=1, gpu=True)
+    assert one.parts["bfloat16 copies"] == whole_copies
+    assert one_kept.parts["bfloat16 copies"] == whole_copies + aligner_copies
+    assert eight.parts["bfloat16 copies"] == aligner_copies
+    aligners = 8 * step_bytes(sizes.aligner, trained=False, precision="autocast")
+    assert eight.parts["activations"] > aligners + 8 * sizes.clip.layers * sizes.clip.unit
 
 
 def test_totals_are_the_sums_of_their_parts(at_scale):

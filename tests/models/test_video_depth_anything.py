@@ -65,6 +65,17 @@ def test_parameters_are_as_many_as_published(variant: str) -> None:
     assert tables == {"vits": 45_056, "vitb": 90_112, "vitl": 163_840}[variant]
 
 
+@pytest.mark.parametrize(
+    ("variant", "heads", "taps"),
+    [("vits", 6, (2, 5, 8, 11)), ("vitb", 12, (2, 5, 8, 11)), ("vitl", 16, (4, 11, 17, 23))],
+)
+def test_what_shapes_do_not_tell(variant: str, heads: int, taps: tuple[int, ...]) -> None:
+    encoder = empty(variant).pretrained
+    assert {block.attn.heads for block in encoder.blocks} == {heads}
+    assert encoder.taps == taps
+    assert temporal.HEADS == 8
+
+
 @pytest.mark.parametrize("variant", SIZES)
 def test_norms_have_the_published_epsilons(variant: str) -> None:
     norms = {n: m for n, m in empty(variant).named_modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)}

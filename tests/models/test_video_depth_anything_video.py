@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from semrepa.data.sampling import ClipError
 from semrepa.models.video_depth_anything import network_size, normalise
 from semrepa.models.video_depth_anything.model import check_depth, check_video
 from semrepa.models.video_depth_anything.windows import blend, fit_scale_shift, stitch, window_frames
@@ -186,7 +187,7 @@ def test_negative_depth_is_cut_and_a_black_window_refused(caplog: pytest.LogCapt
     assert lower.min() == 0 < lower[32:].max()
     black = np.ones_like(depth)
     black[:2] = 10 + depth[[0, 12]]
-    with pytest.raises(ValueError, match="the window from frame 22 is flat after alignment .scale 1"):
+    with pytest.raises(ClipError, match="the window from frame 22 is flat after alignment .scale 1"):
         stitch([depth, black], 40, align=True)
 
 
@@ -196,23 +197,21 @@ def test_overflow_in_half_precision_is_refused() -> None:
     assert model.infer_video_depth(frames, input_size=28).isfinite().all()
     model.set_precision(torch.float16)
     message = r"the window of frames 10 to 29 has depth that is not finite on frames \[0, 1, 2"
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ClipError, match=message) as caught:
         model.infer_video_depth(frames[:30], input_size=28)
     assert "use float32 instead of torch.float16" in str(caught.value)
 
 
 def test_black_and_flat_depth(caplog: pytest.LogCaptureFixture) -> None:
     model = randomised(bias=-100.0)
-    with pytest.raises(
-        ValueError, match="is black: depth is 0 everywhere; expected depth that varies; check"
-    ):
+    with pytest.raises(ClipError, match="is black: depth is 0 everywhere; expected depth that varies; check"):
         model.infer_video_depth(video(3), input_size=28)
     depth, frames = np.random.default_rng(0).random((32, 2, 2), np.float32), tuple(range(32))
     depth[7] = 0
     assert check_depth(depth, frames, torch.float32) is depth
     assert "depth of frames [7] is the same everywhere" in caplog.text
     depth[12, 0, 1] = np.nan
-    with pytest.raises(ValueError, match=r"not finite on frames \[12\]; expected numbers; check the weights"):
+    with pytest.raises(ClipError, match=r"not finite on frames \[12\]; expected numbers; check the weights"):
         check_depth(depth, frames, torch.float32)
 
 

@@ -17,6 +17,7 @@ import torch
 from semrepa.data.video import write_video
 from semrepa.models.video_depth_anything import VideoDepthAnything
 from tests.teachers.packs import blank, build_pack, draw_face
+from tests.teachers.yolo import RED, write_yolo
 
 ROOT = Path(__file__).parents[2]
 NAMES = [
@@ -35,6 +36,7 @@ OVERRIDES = {
     "depth.teacher": "video_depth_anything",
     "depth.variant": "vits",
     "depth.input_size": 56,
+    "people.detector": "yolov8",
     **{f"{training}.{name}": value for training in TRAININGS for name, value in BRIEF.items()},
 }
 
@@ -45,6 +47,9 @@ def film(path: Path, person: int, frames: int = 40) -> Path:
     """A clip at 25 frames per second in which a made-up face drifts over a dull wall with a shadow."""
     wall = blank(256, 384)
     wall[:, :, :150] -= 25
+    wall[:, 196:, :60] = torch.tensor(RED, dtype=torch.uint8)[
+        :, None, None
+    ]  # what the detector takes for people
     shots = [draw_face(wall.clone(), person, 150 + 2 * k, 110, scale=1.4) for k in range(frames)]
     return write_video(path, np.stack([shot.numpy() for shot in shots]), fps=25, crf=10)
 
@@ -67,6 +72,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data.index": index,
         "depth.weights": folder / "video_depth_anything_vits.pth",
         "face.pack": build_pack(folder / "antelopev2"),
+        "people.weights": write_yolo(folder / "yolov8n.onnx"),
     }
     options = [f"--override={name}={value}" for name, value in (OVERRIDES | own).items()]
     done = subprocess.run(
@@ -90,7 +96,13 @@ def test_own_videos_go_through(report, name):
     run = json.loads((report / name / "run.json").read_text())
     kinds = {record["name"]: record["kind"] for record in run["provenance"]}
     assert run["status"] == "ok"
-    assert (kinds["model"], kinds["depth"], kinds["face"]) == ("mini", "real", "random")
+    assert [kinds[name] for name in ("model", "depth", "face", "people")] == [
+        "mini",
+        "real",
+        "random",
+        "random",
+    ]
+    assert run["kind"] == "random"
 
 
 def test_all_clips_are_kept_and_all_faces_found(report):

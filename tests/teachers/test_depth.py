@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from semrepa.data.index import ClipRow
+from semrepa.data.sampling import ClipError
 from semrepa.depth import normalize
 from semrepa.models.video_depth_anything import estimate_memory
 from semrepa.teachers import DepthTeacher
@@ -35,9 +36,14 @@ def clip(frames: int = 25) -> torch.Tensor:
     return torch.randint(0, 256, (1, frames, 3, 30, 40), dtype=torch.uint8)
 
 
-def test_it_gives_the_disparity_of_the_network(weights: Path) -> None:
-    teacher, frames = make(weights, frame_batch=3), clip()
+def test_it_gives_the_disparity_of_the_network(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, frames, seen = make(weights, frame_batch=3), clip(), []
+    encode = teacher.model.encode
+    monkeypatch.setattr(
+        teacher.model, "encode", lambda new, *rest: seen.append(len(new)) or encode(new, *rest)
+    )
     depth = teacher(ROW, frames)
+    assert max(seen) == 3
     assert isinstance(teacher, DepthTeacher)
     assert teacher.kind == "disparity"
     assert depth.shape == (1, 25, 30, 40)
@@ -61,9 +67,9 @@ def test_metric_depth_of_zero_is_refused_plainly(tmp_path: Path) -> None:
     torch.save(randomised(bias=-2.0).state_dict(), file)
     depth = make(file)(ROW, clip())  # fine as disparity: infinitely far
     assert (depth == 0).any()
-    with pytest.raises(ValueError, match="metric depth of clip 'clip 7': got 0 metres on") as caught:
+    with pytest.raises(ClipError, match="metric depth of clip 'clip 7': got 0 metres on") as caught:
         make(file, metric=True)(ROW, clip())
-    assert "leave the clip out" in str(caught.value)
+    assert caught.value.reason == "no_depth" and "leave the clip out" in str(caught.value)
     depth = torch.ones(5, 2, 2)
     check_metres(depth, "a")
     depth[2:4, 0, 0] = 0

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from semrepa.data.sampling import ClipError
 from semrepa.models.video_depth_anything.encoder import Encoder
 from semrepa.models.video_depth_anything.head import Head
 from semrepa.models.video_depth_anything.preprocess import network_size, normalise
@@ -228,18 +229,21 @@ def check_depth(depth: Window, frames: Sequence[int], dtype: torch.dtype) -> Win
         The same depth.
 
     Raises:
-        ValueError: when a value is not finite, or all are the same.
+        ClipError: when a value is not finite, or all are the same; its reason is "no_depth".
     """
     where = f"Video Depth Anything: the window of frames {min(frames[OVERLAP:])} to {max(frames)}"
     remedy = "check the weights" if dtype == torch.float32 else f"use float32 instead of {dtype}"
     bad = sorted({frame for frame, one in zip(frames, depth, strict=True) if not np.isfinite(one).all()})
     if bad:
-        raise ValueError(f"{where} has depth that is not finite on frames {bad}; expected numbers; {remedy}")
+        raise ClipError(
+            "no_depth", f"{where} has depth that is not finite on frames {bad}; expected numbers; {remedy}"
+        )
     low, high = depth.min(axis=(1, 2)), depth.max(axis=(1, 2))
     if not high[FITTED:].max() > low[FITTED:].min():
-        raise ValueError(
+        raise ClipError(
+            "no_depth",
             f"{where} is black: depth is {high[-1]:.4g} everywhere; expected depth that varies; {remedy}, "
-            "or leave the clip out if it shows nothing"
+            "or leave the clip out if it shows nothing",
         )
     flat = sorted({frame for frame, one in zip(frames, high > low, strict=True) if not one})
     if flat:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float32
 
+from semrepa.data.sampling import ClipError
 from semrepa.models.video_depth_anything.sizes import MAX_FRAMES
 
 log = logging.getLogger(__name__)
@@ -114,10 +115,11 @@ def _align(depth: Window, anchors: np.ndarray, start: int) -> Window:
     aligned = np.maximum(depth * np.float32(scale) + np.float32(shift), 0)
     shown = aligned[FITTED:]
     if not shown.max() > shown.min():
-        raise ValueError(
+        raise ClipError(
+            "no_depth",
             f"Video Depth Anything: the window from frame {start} is flat after alignment (scale "
             f"{scale:.4g}, shift {shift:.4g}); expected depth that varies; split the video at cuts, use "
-            "float32, or leave the clip out"
+            "float32, or leave the clip out",
         )
     return aligned
 
