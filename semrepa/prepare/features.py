@@ -89,6 +89,25 @@ def _without(section: Any, *names: str) -> list[object]:
     return [value for name, value in asdict(section).items() if name not in names]
 
 
+def open_store(cfg: Config, cache_dir: str | Path) -> FeatureStore:
+    """The feature store of a config, begun where there is none.
+
+    Args:
+        cfg: resolved config.
+        cache_dir: folder for stores; `data.store` overrides it. Other settings get another folder there.
+
+    Returns:
+        The store, with everything that changes its numbers as its fingerprint.
+
+    Raises:
+        FileNotFoundError: when weights are missing; lists all of them.
+        ValueError: when `data.store` was made with other settings.
+    """
+    made_from = fingerprint(cfg, check_weights(cfg, ("model", "depth", "face", "people")))
+    folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
+    return FeatureStore(folder, made_from)
+
+
 def prepare(
     cfg: Config,
     rows: Sequence[ClipRow],
@@ -96,18 +115,21 @@ def prepare(
     *,
     teachers: Teachers | None = None,
     progress: Progress | None = None,
+    report: str = "report.json",
 ) -> FeatureStore:
     """Fill a feature store with the records of all clips that are new, or have changed, since it was filled.
 
     A clip that cannot be used is no error: it is noted in the store's `rejects()` with its reason. Counts and
-    seconds by stage are written to `report.json` in the store's folder.
+    seconds by stage are written to the store's folder. Several processes may fill one store, each with clips
+    of its own.
 
     Args:
         cfg: resolved config.
         rows: the clips.
-        cache_dir: folder for stores; `data.store` overrides it. Other settings get another folder there.
+        cache_dir: see `open_store`.
         teachers: loaded teachers; None loads what the config names.
         progress: called after each clip.
+        report: name of the file of counts and seconds.
 
     Returns:
         The store.
@@ -116,26 +138,31 @@ def prepare(
         FileNotFoundError: when weights are missing; lists all of them.
         ValueError: when `data.store` was made with other settings.
     """
-    weights = check_weights(cfg, ("model", "depth", "face", "people"))
-    made_from = fingerprint(cfg, weights)
-    folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
-    store = FeatureStore(folder, made_from)
+    store, seconds = open_store(cfg, cache_dir), dict[str, float]()
     left_out = {(reject.id, reject.source) for reject in store.rejects().values()}
     sources = {row.id: source_hash(row) for row in rows}
     todo = [row for row in rows if not store.has(row.id, sources[row.id])]
     todo = [row for row in todo if (row.id, sources[row.id]) not in left_out]
-    if todo:
-        log.info("preparing %d of %d clips in %s", len(todo), len(rows), folder)
-        texts = Path(cache_dir) / f"text-{_text_hash(made_from)}"
-        captions = [row.caption for row in todo] + ([""] if cfg.data.trim_text else [])
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "text"):
-            embed_captions(cfg, captions, made_from["text_length"], texts)
-        if cfg.data.trim_text:
-            store.set_padding(read_caption(texts, ""))
-        read = partial(read_caption, texts, trim=cfg.data.trim_text)
-        _fill(store, todo, cfg, teachers or load_teachers(cfg), read, seconds, progress)
+    if not todo:
+        return store
+    log.info("preparing %d of %d clips in %s", len(todo), len(rows), store.folder)
+    with _timed(seconds, "text"):
+        read = _read_captions(cfg, store, [row.caption for row in todo], Path(cache_dir))
+    written = _fill(store, todo, cfg, teachers or load_teachers(cfg), read, seconds, progress)
+    counts = {"written": written, "rejected": len(todo) - written, "seconds": seconds}
+    write_json(store.folder / report, counts)
     return store
+
+
+def _read_captions(
+    cfg: Config, store: FeatureStore, captions: Sequence[str], cache_dir: Path
+) -> Callable[[str], Tensor]:
+    """Encode captions that are new to the cache; returns what gives the features of each."""
+    folder, trim = cache_dir / f"text-{_text_hash(store.fingerprint)}", cfg.data.trim_text
+    embed_captions(cfg, [*captions, *([""] if trim else [])], store.fingerprint["text_length"], folder)
+    if trim:
+        store.set_padding(read_caption(folder, ""))
+    return partial(read_caption, folder, trim=trim)
 
 
 def _text_hash(made_from: Mapping[str, object]) -> str:
@@ -159,22 +186,21 @@ def _fill(
     read: Callable[[str], Tensor],
     seconds: dict[str, float],
     progress: Progress | None,
-) -> None:
-    """Write the records of all rows; `read` gives the text features of a caption."""
+) -> int:
+    """Write the records of all rows and count them; `read` gives the text features of a caption."""
     vae: Any = load_base(cfg, ("vae",)).vae
-    rejected = 0
+    written = 0
     for done, row in enumerate(rows, 1):
         outcome = _process(row, cfg, vae, teachers, seconds)
         if isinstance(outcome, Reject):
             log.info("left out: %s", outcome.message)
             store.reject(replace(outcome, source=source_hash(row)))
-            rejected += 1
         else:
             store.write(row.id, outcome | {"prompt_embeds": read(row.caption)}, source_hash(row))
+            written += 1
         if progress:
             progress(done, len(rows), row.id)
-    report = {"written": len(rows) - rejected, "rejected": rejected, "seconds": seconds}
-    write_json(store.folder / "report.json", report)
+    return written
 
 
 @contextmanager
