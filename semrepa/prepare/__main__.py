@@ -17,12 +17,14 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from semrepa.config import configure
 from semrepa.config.strict import read_pair
 from semrepa.data.store import FeatureStore
 from semrepa.prepare.clips import ensure_rows
 from semrepa.prepare.features import open_store, prepare
-from semrepa.prepare.shares import Share
+from semrepa.prepare.shares import Share, own_gpu
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cfg = configure(options.preset, dict(map(read_pair, options.override)))
         share = Share.of_this_process() if options.ranks else Share.read(options.share)
+        if options.ranks:
+            os.environ |= _gpu(int(os.environ.get("LOCAL_RANK") or os.environ.get("SLURM_LOCALID") or 0))
         rows = ensure_rows(cfg, options.cache)
         if options.workers > 1:
             store = open_store(cfg, options.cache)
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_workers(arguments: Sequence[str], count: int) -> int:
-    """Run this command in several processes, each with its share of the clips and of the cores.
+    """Run this command in several processes, each with its share of clips, cores and GPUs.
 
     Args:
         arguments: command line of this process.
@@ -67,9 +71,11 @@ def run_workers(arguments: Sequence[str], count: int) -> int:
         0 when all have ended well, else 1; the others are not stopped by one that fails.
     """
     threads = max(1, (os.cpu_count() or 1) // count)
-    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    usual = {"OMP_NUM_THREADS": str(threads), **os.environ}
     command = [sys.executable, "-m", "semrepa.prepare", *arguments, "--workers", "1", "--share"]
-    running = [subprocess.Popen([*command, f"{rank}/{count}"], env=environment) for rank in range(count)]
+    running = [
+        subprocess.Popen([*command, f"{rank}/{count}"], env=usual | _gpu(rank)) for rank in range(count)
+    ]
     try:
         codes = [process.wait() for process in running]
     finally:
@@ -81,6 +87,10 @@ def run_workers(arguments: Sequence[str], count: int) -> int:
             f"workers that failed: {', '.join(failed)}; the same command goes on from here", file=sys.stderr
         )
     return int(bool(failed))
+
+
+def _gpu(rank: int) -> dict[str, str]:
+    return own_gpu(rank, torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 class Printer:

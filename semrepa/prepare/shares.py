@@ -75,5 +75,22 @@ class Share(NamedTuple):
         return [row for row in rows if _number(row.id) % self.world == self.rank]
 
 
+def own_gpu(rank: int, count: int, visible: str | None) -> dict[str, str]:
+    """Give each process of a machine a GPU of its own, in turns.
+
+    Args:
+        rank: number of the process on this machine.
+        count: GPUs that are visible.
+        visible: CUDA_VISIBLE_DEVICES as it is; None: not set.
+
+    Returns:
+        CUDA_VISIBLE_DEVICES for the process; nothing where there is no choice.
+    """
+    if count < 2:
+        return {}
+    names = visible.split(",") if visible else [str(index) for index in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[rank % count]}
+
+
 def _number(clip_id: str) -> int:
     return int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:8])

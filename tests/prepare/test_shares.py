@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from semrepa.data.index import ClipRow
-from semrepa.prepare.shares import Share
+from semrepa.prepare.shares import Share, own_gpu
 
 ROWS = [ClipRow(id=f"clip{k}", path=Path("a.mp4"), caption="") for k in range(300)]
 
@@ -46,3 +46,9 @@ def test_no_launcher_is_said_plainly():
 def test_wrong_shares_are_refused(text):
     with pytest.raises(ValueError, match=f"got '{text}'; expected rank/processes"):
         Share.read(text)
+
+
+def test_processes_take_the_gpus_in_turns():
+    assert [own_gpu(rank, 2, None)["CUDA_VISIBLE_DEVICES"] for rank in range(3)] == ["0", "1", "0"]
+    assert own_gpu(1, 2, "4,7") == {"CUDA_VISIBLE_DEVICES": "7"}
+    assert own_gpu(1, 1, "4") == own_gpu(0, 0, None) == {}
