@@ -51,6 +51,8 @@ class DataConfig(Section):
     """Detector score from which a person counts in the human filter. Sec. 5.1.1; the number is ours."""
     min_person_area: Share = 0.02
     """Share of the first frame that the largest person must cover. Ours."""
+    read_timeout: Annotated[float | None, Within(1)] = None
+    """Seconds until reading a clip, in a process of its own, is given up; None: no limit, in this one."""
     trim_text: bool = False
     """Keep text features of real tokens only; padding is then that of the empty caption. Ours."""
 

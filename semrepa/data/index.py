@@ -81,8 +81,16 @@ def _problem(name: str, value: Any) -> str | None:
     return None if fine else f"{name}: got {value!r}; expected {expected}"
 
 
-def _read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
-    """The row of one line, or what is wrong with it."""
+def read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
+    """Read and check one line; whether the video is there is not looked at.
+
+    Args:
+        text: one JSON object.
+        folder: paths are relative to it.
+
+    Returns:
+        The row, or None and what is wrong with the line.
+    """
     try:
         fields: Any = json.loads(text)
     except json.JSONDecodeError as error:
@@ -131,10 +139,10 @@ def read_index(path: str | Path) -> list[ClipRow]:
     rows: list[ClipRow] = []
     problems: list[str] = []
     first_line: dict[str, int] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
         if not text.strip():
             continue
-        row, found = _read_line(text, path.parent)
+        row, found = read_line(text, path.parent)
         if row is not None:
             if row.id in first_line:
                 found.append(
@@ -172,14 +180,18 @@ def write_index(path: str | Path, rows: Iterable[ClipRow]) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     defaults = {field.name: field.default for field in dataclasses.fields(ClipRow)}
-    lines = []
-    for row in rows:
-        fields = {
-            name: value for name, value in vars(row).items() if name == "split" or value != defaults[name]
-        }
-        fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
-        lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            for row in rows:
+                fields = {
+                    name: value
+                    for name, value in vars(row).items()
+                    if name == "split" or value != defaults[name]
+                }
+                fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
+                file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return path

@@ -1,55 +1,39 @@
-"""Video files in and out: the one place that knows decord and PyAV.
+"""Video files in and out, at one size and rate.
 
-decord reads ordinary files; PyAV reads the rest (time stamps that do not begin at 0, rotation, AV1, VP9), and
-all files where decord is not installed.
+A clip is read with decord where decord is right and with PyAV where it is not; `semrepa.data.decoding` knows
+which.
 """
 
-import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.error import FFmpegError
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.data.sampling import TOLERANCE, ClipError, content_box, on_screen
+from semrepa.data.decoding import pictures
+from semrepa.data.decoding.child import SHARED
+from semrepa.data.decoding.opening import VideoInfo, probe
+from semrepa.data.sampling import TOLERANCE, Backend, ClipError, MissingClipError, Sampling, content_box
 
-try:
-    import decord
-except ImportError:  # no wheel for this platform
-    decord: Any = None
-
-log = logging.getLogger(__name__)
-
-NOT_FOR_DECORD = ("av1", "libdav1d", "vp9", "libvpx-vp9")
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video file says about itself."""
-
-    width: int
-    """Pixels, as shown: after the rotation is applied."""
-    height: int
-    """Pixels, as shown."""
-    fps: float
-    """Average frames per second."""
-    duration: float
-    """Seconds, as the file states it; 0 when it does not."""
-    codec: str
-    """Name of the codec, such as "h264"."""
-    rotation: int
-    """Degrees by which a player turns the stored picture, counter-clockwise."""
-    first_pts: float
-    """Time stamp of the first shown frame, seconds."""
+__all__ = [
+    "TOLERANCE",
+    "ClipError",
+    "MissingClipError",
+    "VideoClip",
+    "VideoInfo",
+    "check_changes",
+    "content_box",
+    "probe",
+    "read_clip",
+    "reader_versions",
+    "write_video",
+]
 
 
 @dataclass(frozen=True)
@@ -62,143 +46,16 @@ class VideoClip:
     """When each source frame came on screen, seconds after the first shown frame."""
     content: tuple[int, int, int, int]
     """Top, left, height, width of the picture inside the frame; the rest is black padding."""
-    backend: str
-    """Reader that was used, "decord" or "pyav"."""
+    backend: Literal["decord", "pyav"]
+    """Reader that was used; they differ in the last bits where they scale."""
+    num_valid: int
+    """Frames that the video shows; the others, after them, repeat its last picture."""
 
 
 def reader_versions() -> dict[str, str | None]:
     """Versions of the readers, which decide the last bits of every pixel; None where one is not installed."""
+    decord = pictures.decord
     return {"pyav": av.__version__, "decord": decord.__version__ if decord else None}
-
-
-def _open(path: Path) -> InputContainer:
-    """Open a video file, or say plainly why not."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"got video path {path}; expected an existing file; check the path in the index"
-        )
-    if path.stat().st_size == 0:
-        raise ClipError(
-            "empty", f"got {path}, which has 0 bytes; expected a video; copy or download the file again"
-        )
-    try:
-        container = av.open(str(path))
-    except FFmpegError as error:
-        message = f"got {path}, which is no video ({error.strerror}); expected e.g. mp4; replace the file"
-        raise ClipError("not_video", message) from error
-    if not container.streams.video:
-        container.close()
-        raise ClipError(
-            "no_video_stream", f"got {path} without a video stream; expected a video; replace the file"
-        )
-    return container
-
-
-def _decode(container: InputContainer, path: Path) -> Iterator[av.VideoFrame]:
-    """Decoded frames that carry a time stamp, in the order they are shown."""
-    try:
-        for frame in container.decode(container.streams.video[0]):
-            if frame.time is not None:
-                yield frame
-    except FFmpegError as error:
-        message = f"got {path}, damaged inside ({error.strerror}); expected a whole video; replace the file"
-        raise ClipError("corrupt", message) from error
-
-
-def probe(path: str | Path) -> VideoInfo:
-    """Read size, rate, codec and rotation of a video file; decodes one frame.
-
-    Args:
-        path: video file.
-
-    Returns:
-        What the file says about itself.
-
-    Raises:
-        FileNotFoundError: when there is no such file.
-        ClipError: when the file is empty, no video, or has no frame that can be decoded.
-    """
-    path = Path(path)
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        first = next(_decode(container, path), None)
-        if first is None:
-            raise ClipError(
-                "corrupt", f"got {path} without a single frame; expected a video; replace the file"
-            )
-        width, height = first.width, first.height
-        if first.rotation % 180:
-            width, height = height, width
-        seconds = (container.duration or 0) / av.time_base
-        if stream.duration and stream.time_base:
-            seconds = stream.duration * stream.time_base
-        return VideoInfo(
-            width=width,
-            height=height,
-            fps=float(stream.average_rate or stream.guessed_rate or 0),
-            duration=float(seconds),
-            codec=stream.codec_context.name,
-            rotation=first.rotation % 360,
-            first_pts=float(first.time),
-        )
-
-
-def _read_pyav(
-    path: Path, info: VideoInfo, wanted: list[float], inner: tuple[int, int]
-) -> tuple[list[float], list[np.ndarray]]:
-    """Begin times and RGB pictures (h, w, 3) through PyAV."""
-    height, width = inner[::-1] if info.rotation % 180 else inner
-    step = 1 / info.fps if info.fps else 0.0
-    times, pictures = [], []
-    with _open(path) as container:
-        shown = (
-            (frame.time - info.first_pts, frame.time - info.first_pts + _duration(frame, step), frame)
-            for frame in _decode(container, path)
-        )
-        for begin, frame in on_screen(shown, wanted, path):
-            rgb = frame.to_ndarray(width=width, height=height, format="rgb24", interpolation="BILINEAR")
-            times.append(begin)
-            pictures.append(np.rot90(rgb, info.rotation // 90))
-    return times, pictures
-
-
-def _duration(frame: av.VideoFrame, otherwise: float) -> float:
-    return float(frame.duration * frame.time_base) if frame.duration and frame.time_base else otherwise
-
-
-def _read_decord(
-    path: Path, info: VideoInfo, wanted: list[float], inner: tuple[int, int]
-) -> tuple[list[float], list[np.ndarray]] | None:
-    """Begin times and RGB pictures (h, w, 3) through decord; None when it is not sure to be right."""
-    if decord is None or info.codec in NOT_FOR_DECORD or info.rotation or abs(info.first_pts) > TOLERANCE:
-        return None
-    height, width = inner
-    try:
-        # Lives only inside this call: an idle reader goes on decoding the whole file into memory.
-        reader = decord.VideoReader(str(path), ctx=decord.cpu(0), width=width, height=height, num_threads=1)
-        spans = reader.get_frame_timestamp(np.arange(len(reader)))
-        if abs(spans[0, 0]) > TOLERANCE or (np.diff(spans[:, 0]) <= 0).any():
-            return None
-        shown = ((float(begin), float(end), index) for index, (begin, end) in enumerate(spans))
-        picked = list(on_screen(shown, wanted, path))
-        pictures = reader.get_batch([index for _, index in picked]).asnumpy()
-    except (decord.DECORDError, RuntimeError) as error:
-        log.info("decord cannot read %s (%s); PyAV reads it", path, error)
-        return None
-    return [begin for begin, _ in picked], list(pictures)
-
-
-def _check_request(num_frames: int, fps: float, size: tuple[int, int], start: float) -> None:
-    if num_frames < 1:
-        raise ValueError(f"got num_frames={num_frames}; expected at least 1; ask for 17 or 49")
-    if fps <= 0:
-        raise ValueError(f"got fps={fps}; expected a positive rate in frames per second; ask for 8")
-    if start < 0:
-        raise ValueError(f"got start={start}; expected seconds from the first frame, 0 or more")
-    if any(side < 2 or side % 2 for side in size):
-        raise ValueError(
-            f"got size={size}; expected even height and width in pixels; ask for e.g. (480, 720)"
-        )
 
 
 def read_clip(
@@ -208,6 +65,9 @@ def read_clip(
     fps: float,
     size: tuple[int, int],
     start: float = 0.0,
+    pad_last: bool = False,
+    backend: Backend = "auto",
+    timeout: float | None = None,
 ) -> VideoClip:
     """Sample frames from a video file by time stamp and bring them to one size.
 
@@ -220,28 +80,63 @@ def read_clip(
         fps: frames per second of the sampled clip.
         size: height and width of the frames, pixels, even.
         start: seconds after the first shown frame at which sampling begins.
+        pad_last: whether a clip that is too short goes on with its last picture instead of being refused.
+        backend: "auto" reads with decord where it is right; "pyav" reads all with PyAV.
+        timeout: seconds after which decoding is given up. It then runs in a child process, and a decoder that
+            crashes does no harm either. None: in this process, without a limit.
 
     Returns:
         The frames with their source time stamps and where the picture lies in them.
 
     Raises:
-        FileNotFoundError: when there is no such file.
-        ClipError: when the file is empty, unreadable, or too short; `reason` names which.
+        MissingClipError: when there is no such file; it is a FileNotFoundError and a ClipError.
+        ClipError: when the file cannot be used; `reason` names why: "unreadable", "empty", "not_video",
+            "no_video_stream", "corrupt", "too_short", "timeout" or "crashed".
         ValueError: when the request makes no sense.
     """
-    path = Path(path)
-    _check_request(num_frames, fps, size, start)
-    info = probe(path)
-    content = content_box(info.width, info.height, size)
-    wanted = [start + k / fps for k in range(num_frames)]
-    read = _read_decord(path, info, wanted, content[2:])
-    times, pictures = read or _read_pyav(path, info, wanted, content[2:])
-    frames = np.zeros((num_frames, *size, 3), np.uint8)
-    top, left, height, width = content
-    for canvas, picture in zip(frames, pictures, strict=True):
-        canvas[top : top + height, left : left + width] = picture
-    tensor = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous()
-    return VideoClip(tensor, tuple(times), content, "pyav" if read is None else "decord")
+    sampling = Sampling(
+        num_frames=num_frames, fps=fps, size=size, start=start, pad_last=pad_last, backend=backend
+    )
+    if timeout is None:
+        found = pictures.decode_clip(Path(path), sampling)
+    elif timeout > 0:
+        found = SHARED.decode(Path(path), sampling, timeout)
+    else:
+        raise ValueError(f"got timeout={timeout}; expected seconds above 0; ask for 60, or None for no limit")
+    return VideoClip(
+        torch.from_numpy(found.frames), found.timestamps, found.content, found.backend, found.num_valid
+    )
+
+
+def check_changes(clip: VideoClip, *, max_repeats: float = 0.5, min_change: float = 0.1) -> None:
+    """Refuse a clip in which too little happens to learn motion from.
+
+    Args:
+        clip: the clip; padding and frames after the end do not count.
+        max_repeats: largest share of frames that may show the same source frame as the one before.
+        min_change: mean difference, 0 to 255, that some frame must have to the one before.
+
+    Raises:
+        ClipError: when frames repeat too often ("too_many_duplicate_frames") or nothing moves ("static").
+    """
+    times = np.diff(clip.timestamps[: clip.num_valid])
+    if len(times) == 0:
+        return
+    repeats = float((times < TOLERANCE).mean())
+    if repeats > max_repeats:
+        message = f"got a clip in which {repeats:.0%} of the frames repeat the one before; expected at most "
+        raise ClipError(
+            "too_many_duplicate_frames", f"{message}{max_repeats:.0%}; use a video of a higher rate"
+        )
+    top, left, height, width = clip.content
+    inside = clip.frames[: clip.num_valid, :, top : top + height, left : left + width]
+    small = inside[:, :, ::2, ::2].to(torch.int16)
+    change = (small[1:] - small[:-1]).abs().float().mean((1, 2, 3)).max().item()
+    if change < min_change:
+        message = (
+            f"got a clip whose frames differ by {change:.2f} of 255 at most; expected {min_change:g} or more"
+        )
+        raise ClipError("static", f"{message}; leave still pictures out")
 
 
 def write_video(

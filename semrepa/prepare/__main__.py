@@ -21,10 +21,12 @@ import torch
 
 from semrepa.config import configure
 from semrepa.config.strict import read_pair
+from semrepa.data.manifest import compact
 from semrepa.data.store import FeatureStore
 from semrepa.prepare.clips import ensure_rows
-from semrepa.prepare.features import open_store, prepare
+from semrepa.prepare.features import prepare
 from semrepa.prepare.shares import Share, own_gpu
+from semrepa.prepare.stores import open_store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.workers > 1:
             store = open_store(cfg, options.cache)
             code = run_workers(arguments, options.workers)
+            compact(store.folder)
         else:
-            report = "report.json" if share.world == 1 else f"report-{share.rank}.json"
-            store = prepare(cfg, share.of(rows), options.cache, progress=Printer(), report=report)
+            worker = "" if share.world == 1 else f"rank{share.rank}"
+            store = prepare(cfg, share.of(rows), options.cache, progress=Printer(), worker=worker)
             code = 0
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)

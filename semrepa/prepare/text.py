@@ -5,16 +5,16 @@ any other network, and freed again.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from semrepa.config import Config
+from semrepa.data.files import write_whole
 from semrepa.models.cogvideox import encode_prompts, token_counts
 from semrepa.weights import load_base
 
@@ -61,14 +61,8 @@ def _encode(cfg: Config, captions: Sequence[str], length: int, folder: str | Pat
         embeds = encode_prompts(some, parts.tokenizer, parts.text_encoder, length).half().cpu()
         counts = token_counts(some, parts.tokenizer, length)
         for caption, features, tokens in zip(some, embeds, counts, strict=True):
-            _keep(_place(folder, caption), {"embeds": features.contiguous(), "tokens": torch.tensor(tokens)})
-
-
-def _keep(place: Path, features: dict[str, Tensor]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = place.with_name(f".{place.name}.{os.getpid()}")
-    save_file(features, unfinished)
-    unfinished.replace(place)
+            kept = {"embeds": features.contiguous(), "tokens": torch.tensor(tokens)}
+            write_whole(_place(folder, caption), save(kept), Path(folder))
 
 
 def _place(folder: str | Path, caption: str) -> Path:

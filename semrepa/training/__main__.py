@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from semrepa.config import Config
 from semrepa.data.index import read_index
+from semrepa.data.packed import open_for_reading
 from semrepa.data.store import FeatureStore
 from semrepa.training.finetune import finetune
 from semrepa.training.log import StepLog
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    cfg, store = Config.load(options.config), FeatureStore(options.store)
+    cfg, store = Config.load(options.config), open_for_reading(options.store)
     train_ids, heldout_ids = split_ids(store, options.index or cfg.data.index)
     stage = STAGES[options.stage]
     run = stage(

@@ -1,6 +1,10 @@
 """The feature store and its batches."""
 
 import json
+import os
+import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +12,9 @@ import pytest
 import torch
 
 from semrepa.data.dataset import StoreDataset, batch_indices, batches
-from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash
+from semrepa.data.files import UNFINISHED
+from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash, measured
+from tests.data.killing import killed_after
 
 FINGERPRINT = {"version": 1, "size": [16, 16], "vae": "abc"}
 
@@ -46,9 +52,74 @@ def test_records_come_back_as_written(store: FeatureStore) -> None:
 def test_unfinished_records_do_not_count(store: FeatureStore) -> None:
     files = [path for path in store.folder.rglob("*") if path.is_file()]
     assert len(files) == 7 + 1 and not any(path.name.startswith(".") for path in files)
-    finished = store._path("c0")
+    finished = store.path("c0")
     finished.rename(finished.with_name(f".{finished.name}.123"))
     assert not store.has("c0") and "c0" not in store.ids()
+
+
+def test_writing_tells_size_and_checksum_and_repeats_its_bytes(store: FeatureStore) -> None:
+    first = store.write("c1", record(1), "source")
+    data = store.path("c1").read_bytes()
+    assert first == measured(data) and first.bytes == len(data) == store.path("c1").stat().st_size
+    assert store.read_bytes("c1") == data and store.write("c1", record(1), "source") == first
+    assert store.write("c1", record(2), "source").checksum != first.checksum
+    with pytest.raises(KeyError, match="got clip id 'c9'"):
+        store.read_bytes("c9")
+
+
+def test_damaged_records_are_named_and_made_again(store: FeatureStore) -> None:
+    store.write("c1", record(1), "source")
+    for data in (store.read_bytes("c1")[:-3], store.read_bytes("c1")[:40], b"text", b""):
+        store.path("c1").write_bytes(data)
+        assert store.has("c1") and not store.has("c1", "source")
+        with pytest.raises(ValueError, match=r"damaged record of 'c1'.*semrepa\.data verify"):
+            store.read("c1")
+
+
+def test_only_records_in_their_place_are_listed(store: FeatureStore) -> None:
+    data, folder = store.read_bytes("c1"), store.path("c1").parent
+    (folder / "not a clip.safetensors").write_bytes(data)
+    wrong = next(path.parent for path in map(store.path, store.ids()) if path.parent != folder)
+    (wrong / "c1.safetensors").write_bytes(data)
+    (store.folder / UNFINISHED / "c8.safetensors").write_bytes(data)
+    assert store.ids() == [f"c{n}" for n in range(7)] and not store.has("c8")
+
+
+def test_killed_writers_leave_whole_records_only(tmp_path: Path) -> None:
+    big = {"latents": torch.zeros(64, 1024, dtype=torch.float16)}
+
+    def write_for_ever(tell) -> None:
+        store, number = FeatureStore(tmp_path, FINGERPRINT), 0
+        while True:
+            store.write(f"c{number % 20}", {"latents": big["latents"] + number}, str(number))
+            tell(number)
+            number += 1
+
+    for _ in range(10):
+        told = killed_after(random.uniform(0.005, 0.08), write_for_ever)
+        store = FeatureStore(tmp_path, FINGERPRINT)
+        assert list((tmp_path / UNFINISHED).glob("*")) == []
+        for clip_id in store.ids():
+            values = store.read(clip_id)["latents"]
+            assert (values == values[0, 0]).all() and values[0, 0] % 20 == int(clip_id[1:])
+        assert all(store.has(f"c{number % 20}") for number in told)
+
+
+def test_opening_for_reading_clears_nothing(store: FeatureStore) -> None:
+    dead = store.folder / UNFINISHED / "c0.safetensors.dead"
+    dead.write_bytes(b"half")
+    os.utime(dead, (0, 0))
+    FeatureStore(store.folder)
+    assert dead.exists()
+    FeatureStore(store.folder, FINGERPRINT)
+    assert not dead.exists()
+
+
+def test_reading_records_needs_no_pyarrow() -> None:
+    modules = "semrepa.data.store, semrepa.data.dataset, semrepa.data.manifest"
+    code = f"import sys, {modules}; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_records_remember_what_they_were_made_from(store: FeatureStore) -> None:
@@ -89,6 +160,27 @@ def test_rejects_are_kept_until_a_record_comes(store: FeatureStore) -> None:
     assert store.rejects() == {}
     store.reject(Reject("bad", "too_short", "third"))
     assert store.rejects()["bad"].message == "third" and not store.has("bad")
+
+
+def test_torn_and_foreign_lines_among_rejects_are_left_out(store: FeatureStore) -> None:
+    file = store.folder / "rejects.jsonl"
+    store.reject(Reject("bad", "too_short", "breaks\u2028here"))
+    with file.open("a") as lines:
+        lines.write('[1]\n{"other": 2}\n{"id": "worse", "rea')
+    assert set(store.rejects()) == {"bad"}
+    other = FeatureStore(store.folder)
+    other.reject(Reject("dark", "no_person", "nobody"))
+    assert set(store.rejects()) == set(other.rejects()) == {"bad", "dark"}
+
+
+def test_noting_a_reject_reads_only_what_is_new(store: FeatureStore, monkeypatch) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(
+        "semrepa.data.store.json.loads", lambda line: read.append(1) or json.JSONDecoder().decode(line)
+    )
+    for number in range(50):
+        store.reject(Reject(f"bad{number}", "too_short", "short"))
+    assert len(read) <= 50 and len(store.rejects()) == 50
 
 
 def test_batch_is_float32_and_in_order(store: FeatureStore) -> None:

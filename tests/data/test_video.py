@@ -1,5 +1,6 @@
 """Reading by time stamp, on ordinary and on awkward files made here with PyAV."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from semrepa.data import video
-from semrepa.data.video import ClipError, content_box, probe, read_clip, write_video
+from semrepa.data.decoding import pictures
+from semrepa.data.sampling import Sampling, on_screen
+from semrepa.data.video import ClipError, check_changes, content_box, probe, read_clip, write_video
 
 BITS = 8
-READERS = ["pyav", pytest.param("decord", marks=pytest.mark.skipif(video.decord is None, reason="no decord"))]
+READERS = [
+    "pyav",
+    pytest.param("decord", marks=pytest.mark.skipif(pictures.decord is None, reason="no decord")),
+]
 
 
 def numbered(count: int, height: int = 64, width: int = 96) -> np.ndarray:
@@ -63,7 +68,7 @@ def encode(
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The reader that files which both can read are read with."""
     if request.param == "pyav":
-        monkeypatch.setattr(video, "decord", None)
+        monkeypatch.setattr(pictures, "decord", None)
     return request.param
 
 
@@ -127,17 +132,33 @@ def test_vertical_is_padded_left_and_right(tmp_path: Path, backend: str) -> None
     assert clip.frames[..., :left].max() == 0 and clip.frames[..., left + width :].max() == 0
 
 
+def test_a_colon_in_a_relative_name_is_no_protocol(
+    ordinary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    (tmp_path / "a:b.mp4").write_bytes(ordinary.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    clip = read_clip("a:b.mp4", num_frames=9, fps=8, size=(64, 96))
+    assert numbers(clip.frames) == list(range(9)) and clip.backend == backend
+
+
+def test_a_rounded_time_stamp_is_the_same_moment() -> None:
+    late = [(k / 8 + 5e-5, (k + 1) / 8 + 5e-5, k) for k in range(9)]
+    asked = Sampling(num_frames=9, fps=8, size=(64, 96))
+    found = list(on_screen(late, asked, Path("a.mp4")))
+    assert [number for _, number in found] == list(range(9))
+
+
 def test_content_box_of_the_paper() -> None:
     assert content_box(1280, 720, (480, 720)) == (0, 0, 480, 720)
     assert content_box(720, 1280, (480, 720)) == (0, 225, 480, 270)
     assert content_box(480, 720, (720, 480)) == (0, 0, 720, 480)
 
 
-@pytest.mark.skipif(video.decord is None, reason="no decord")
+@pytest.mark.skipif(pictures.decord is None, reason="no decord")
 def test_readers_agree(ordinary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {(64, 96): 0.01, (32, 64): 2.0}
     one = [read_clip(ordinary, num_frames=9, fps=8, size=size) for size in sizes]
-    monkeypatch.setattr(video, "decord", None)
+    monkeypatch.setattr(pictures, "decord", None)
     other = [read_clip(ordinary, num_frames=9, fps=8, size=size) for size in sizes]
     for a, b, tolerance in zip(one, other, sizes.values(), strict=True):
         assert (a.backend, b.backend) == ("decord", "pyav")
@@ -172,8 +193,39 @@ def test_unusable_files_name_their_reason(ordinary: Path, tmp_path: Path) -> Non
         with pytest.raises(ClipError, match=r"got .*; expected .*; .*replace|copy") as caught:
             read_clip(tmp_path / f"{name}.mp4", num_frames=17, fps=8, size=(64, 96))
         assert caught.value.reason == reason, name
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4; expected an existing file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4; expected an existing file") as missing:
         read_clip(tmp_path / "nowhere.mp4", num_frames=5, fps=8, size=(64, 96))
+    assert isinstance(missing.value, ClipError) and missing.value.reason == "missing"
+
+
+def test_padding_by_choice_tells_which_frames_are_real(ordinary: Path, backend: str) -> None:
+    asked = {"num_frames": 9, "fps": 8, "size": (64, 96), "pad_last": True}
+    clip = read_clip(ordinary, start=1.875, **asked)
+    assert numbers(clip.frames) == [15, 16, 17, 18, 19, 19, 19, 19, 19]
+    assert clip.num_valid == 5 and clip.backend == backend
+    assert clip.timestamps[4:] == pytest.approx([19 / 8] * 5, abs=1e-3)
+    assert read_clip(ordinary, **asked).num_valid == 9
+    with pytest.raises(ClipError, match="use a longer clip") as caught:
+        read_clip(ordinary, start=2.5, **asked)
+    assert caught.value.reason == "too_short"
+
+
+def test_too_little_happens(ordinary: Path) -> None:
+    clip = read_clip(ordinary, num_frames=20, fps=8, size=(64, 96))
+    check_changes(clip)
+    check_changes(read_clip(ordinary, num_frames=49, fps=8, size=(64, 96), pad_last=True))
+    check_changes(read_clip(ordinary, num_frames=1, fps=8, size=(64, 96)))
+    still = replace(clip, frames=clip.frames[:1].expand(20, -1, -1, -1))
+    with pytest.raises(ClipError, match=r"differ by 0\.00 of 255 at most; expected 0\.1") as caught:
+        check_changes(still)
+    assert caught.value.reason == "static"
+    repeated = read_clip(ordinary, num_frames=40, fps=24, size=(64, 96))
+    with pytest.raises(
+        ClipError, match="67% of the frames repeat the one before; expected at most 50%"
+    ) as caught:
+        check_changes(repeated)
+    assert caught.value.reason == "too_many_duplicate_frames"
+    check_changes(repeated, max_repeats=0.7)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +235,9 @@ def test_unusable_files_name_their_reason(ordinary: Path, tmp_path: Path) -> Non
         ({"fps": 0}, "fps=0"),
         ({"start": -1.0}, "start=-1.0"),
         ({"size": (63, 96)}, "expected even height and width"),
+        ({"fps": float("nan")}, "fps=nan"),
+        ({"start": float("inf")}, "start=inf"),
+        ({"timeout": 0}, "timeout=0; expected seconds above 0"),
     ],
 )
 def test_senseless_requests(ordinary: Path, request_: dict, message: str) -> None:

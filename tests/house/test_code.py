@@ -37,9 +37,9 @@ SIBLINGS = {
 # Who may import a heavy package. The official model classes have their own rule below.
 OWNERS = {
     "IPython": ("ui/",),
-    "av": ("data/video.py",),
+    "av": ("data/video.py", "data/decoding/"),
     "cv2": ("teachers/", "miniature/"),
-    "decord": ("data/video.py",),
+    "decord": ("data/decoding/",),
     "insightface": ("teachers/face.py",),
     "ipywidgets": ("ui/",),
     "matplotlib": ("ui/",),
@@ -47,6 +47,7 @@ OWNERS = {
     "onnxruntime": ("teachers/", "miniature/"),
     "papermill": ("headless.py",),
     "plotly": ("ui/",),
+    "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
 }
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")
 

@@ -12,7 +12,7 @@ import pytest
 from semrepa.config import mini, override
 from semrepa.data.index import read_index, write_index
 from semrepa.prepare.__main__ import Printer, main
-from semrepa.prepare.features import open_store
+from semrepa.prepare.stores import open_store
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,7 +63,7 @@ def test_one_process_two_workers_and_two_ranks_write_the_same_bytes(index, tmp_p
         ranked = command(index, tmp_path / "ranks", "--ranks")
         assert run(*ranked, RANK=rank, WORLD_SIZE="2").returncode == 0
     (store,) = (tmp_path / "ranks").glob("store-*")
-    reports = [json.loads((store / f"report-{rank}.json").read_text()) for rank in (0, 1)]
+    reports = [json.loads((store / f"report-rank{rank}.json").read_text()) for rank in (0, 1)]
     assert [sum(report[name] for report in reports) for name in ("written", "rejected")] == [3, 2]
     expected = contents(tmp_path / "alone")
     assert len(expected) == 3

@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 
 from semrepa.config import override
 from semrepa.data.index import ClipRow
+from semrepa.data.manifest import query, read_manifest, read_rows
 from semrepa.data.store import FeatureStore
-from semrepa.data.video import ClipError, read_clip
+from semrepa.data.video import ClipError, VideoClip, read_clip
 from semrepa.depth import colorize, decolorize, normalize
 from semrepa.models.cogvideox import encode_prompts, load_cogvideox
 from semrepa.models.latents import encode
@@ -77,6 +78,22 @@ def test_bad_clips_are_noted_with_their_reason(store: FeatureStore) -> None:
     assert '"written": 3' in report and '"rejected": 3' in report and '"vae"' in report
 
 
+def test_the_manifest_has_a_row_for_every_clip(room: Room, store: FeatureStore) -> None:
+    rows = read_rows(store.folder)
+    assert {name: row["status"] for name, row in rows.items()} == {
+        **dict.fromkeys(("a", "b", "tall"), "done"),
+        **dict.fromkeys(("short", "dark", "gone"), "rejected"),
+    }
+    assert rows["dark"]["reject_reason"] == "no_person" and "nobody in it" in rows["dark"]["message"]
+    good, gone = rows["a"], rows["gone"]
+    assert (good["width"], good["height"], good["codec"], good["valid_frames"]) == (48, 32, "h264", 9)
+    assert good["person_box"] == [12, 4, 36, 32] and good["face_rate"] == 1
+    assert {"read", "people", "face", "depth", "vae"} <= good["seconds"].keys()
+    assert good["bytes"] == len(store.read_bytes("a")) and good["size"] == room.rows[0].path.stat().st_size
+    assert gone["path"].endswith("gone.mp4") and gone["reject_reason"] == "missing" and gone["size"] is None
+    assert query(read_manifest(store.folder), min_face_rate=0.5) == ["a", "b", "tall"]
+
+
 def test_a_clip_without_usable_depth_is_noted(room: Room, tmp_path: Path) -> None:
     class Blind(Slope):
         def __call__(self, row: ClipRow, frames: torch.Tensor) -> torch.Tensor:
@@ -87,6 +104,24 @@ def test_a_clip_without_usable_depth_is_noted(room: Room, tmp_path: Path) -> Non
     store = prepare(room.cfg, room.rows[:2], tmp_path, teachers=replace(TEACHERS, depth=Blind()))
     assert store.ids() == ["b"]
     assert {clip: reject.reason for clip, reject in store.rejects().items()} == {"a": "no_depth"}
+
+
+def test_a_clip_that_takes_too_long_is_left_out(
+    room: Room, store: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float | None] = []
+
+    def slow(path: Path, *, timeout: float | None, **settings: object) -> VideoClip:
+        asked.append(timeout)
+        if path.stem == "a":
+            raise ClipError("timeout", "got nothing in time")
+        return read_clip(path, **settings)
+
+    monkeypatch.setattr("semrepa.prepare.features.read_clip", slow)
+    patient = override(room.cfg, {"data.read_timeout": 5})
+    left = prepare(patient, room.rows[:2], tmp_path, teachers=TEACHERS)
+    assert asked == [5, 5] and left.folder.name == store.folder.name
+    assert {clip: reject.reason for clip, reject in left.rejects().items()} == {"a": "timeout"}
 
 
 def test_second_run_does_only_what_is_new(room: Room, store: FeatureStore, tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""What could not be used, and why: counted, the first few shown, all of them in a file."""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+SHOWN = 3
+"""Examples of each kind in the summary."""
+
+
+@contextmanager
+def written_at_once(path: Path | None) -> Iterator[IO[str]]:
+    """A text file that appears under its name when all of it is written, or not at all.
+
+    Args:
+        path: the file; None writes nothing.
+
+    Yields:
+        The open file.
+    """
+    if path is None:
+        with Path(os.devnull).open("w", encoding="utf-8") as file:
+            yield file
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            yield file
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+class Problems:
+    """Collects problems; writes each as one line {"kind": ..., "name": ..., ...}.
+
+    Args:
+        file: open text file of all problems.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self.counts: Counter[str] = Counter()
+        self._first: defaultdict[str, list[str]] = defaultdict(list)
+        self._file = file
+
+    def add(self, kind: str, name: str, **details: Any) -> None:
+        """Record one problem.
+
+        Args:
+            kind: a word that counts are kept by, such as "not_in_csv".
+            name: the clip, part or line it is about.
+            details: further fields of its line.
+        """
+        self.counts[kind] += 1
+        if len(self._first[kind]) < SHOWN:
+            more = ", ".join(f"{key} {value}" for key, value in details.items())
+            self._first[kind].append(f"{name} ({more})" if more else name)
+        self._file.write(json.dumps({"kind": kind, "name": name, **details}, ensure_ascii=False) + "\n")
+
+    def summary(self) -> str:
+        """Counts by kind, with the first few of each.
+
+        Returns:
+            One line per kind; empty when there were no problems.
+        """
+        lines = []
+        for kind, count in sorted(self.counts.items()):
+            more = ", ..." if count > SHOWN else ""
+            lines.append(f"  {kind}: {count:,}: {', '.join(self._first[kind])}{more}")
+        return "\n".join(lines)
