@@ -19,12 +19,11 @@ from semrepa.estimate.networks import (
     identity_flops,
     latent_shape,
     parameters,
-    stack_of,
     structure_aligner,
     vae_bytes,
     vae_flops,
 )
-from semrepa.estimate.work import Sizes
+from semrepa.estimate.work import Sizes, sizes_of
 from semrepa.estimate.work import finetuning as finetuning_work
 from semrepa.models.blueprints import OFFICIAL, T5_XXL, VAE, blueprint
 from semrepa.models.freeze import freeze
@@ -110,15 +109,7 @@ def scale_of(*, tiny: bool) -> Scale:
         "vae": TINY_VAE if tiny else VAE,
         "text_encoder": T5_XXL,
     }
-    structure = structure_aligner(cfg)
-    sizes = Sizes(
-        given=given,
-        clip=stack_of(given["transformer"], cfg.video),
-        aligner=stack_of(structure.transformer.config, cfg.video),
-        transformer=parameters(blueprint("transformer", given["transformer"])),
-        structure=parameters(structure),
-        identity=parameters(identity_aligner(cfg.identity)),
-    )
+    sizes = sizes_of(cfg, given)
     device = torch.device("cpu" if tiny else "cuda")
     return Scale(cfg=cfg, sizes=sizes, device=device, frozen=torch.float32 if tiny else torch.bfloat16)
 

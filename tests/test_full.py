@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 from diffusers import CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
-from official import official_folder
 from tiny import TEXT_LENGTH
 
 from semrepa.config import full, override
@@ -23,6 +22,7 @@ from semrepa.training.finetune import finetune
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
 from semrepa.training.sources import load_base
 from semrepa.weights import check_weights
+from tests.official import official_folder
 
 IDS = {"train_ids": ("clip0", "clip1"), "heldout_ids": ("clip1",)}
 STAGE = {"steps": 1, "batch_size": 2, "warmup": 0, "eval_every": 1, "checkpoint_every": 1, "lr": 1e-3}

@@ -62,11 +62,12 @@ class Sizes:
     """Weights of the identity aligner."""
 
 
-def sizes_of(cfg: Config) -> Sizes:
+def sizes_of(cfg: Config, given: Mapping[str, Mapping[str, Any]] | None = None) -> Sizes:
     """Look up or count the networks of a run.
 
     Args:
         cfg: resolved config.
+        given: settings of the base model's networks; None: those of the one that the config names.
 
     Returns:
         Their sizes.
@@ -74,7 +75,7 @@ def sizes_of(cfg: Config) -> Sizes:
     Raises:
         ValueError: a base model that is not here and whose sizes are not known.
     """
-    given = settings(cfg.model.weights or mini_asset("cogvideox"))
+    given = given or settings(cfg.model.weights or mini_asset("cogvideox"))
     structure = structure_aligner(cfg)
     return Sizes(
         given=given,

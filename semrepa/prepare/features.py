@@ -187,8 +187,6 @@ def process_clip(row: ClipRow, models: Models, cfg: Config, facts: dict[str, Any
         return _look(row, clip, models, cfg, facts["seconds"])
     except ClipError as error:
         return Reject(row.id, error.reason, str(error))
-    except FileNotFoundError as error:
-        return Reject(row.id, "missing", str(error))
 
 
 def _look(row: ClipRow, clip: VideoClip, models: Models, cfg: Config, seconds: dict[str, float]) -> Record:

@@ -58,7 +58,7 @@ def locate(cfg: Config, role: Role) -> Finding:
     network = catalogue(cfg)[role]
     if (path := _argument(network)) is not None:
         return _judge(network, network.field, path)
-    if (path := _shipped(cfg, role)) is not None:
+    if (path := _shipped(cfg, network)) is not None:
         return _judge(network, SHIPPED, path)
     if (path := _variable(cfg, network)) is not None:
         return _judge(network, str(network.variable), path)
@@ -114,7 +114,7 @@ def _argument(network: Network) -> Path | None:
     return _inside(network, given)
 
 
-def _shipped(cfg: Config, role: Role) -> Path | None:
+def _shipped(cfg: Config, network: Network) -> Path | None:
     """The mini weights, which count in `mini` only: a full run must never take them by mistake."""
     # The identity aligners answer in the space of the shipped face pack, and are of no use with another one.
     identity = "identity_aligner" if cfg.identity.use_depth else "identity_aligner_no_depth"
@@ -123,9 +123,9 @@ def _shipped(cfg: Config, role: Role) -> Path | None:
         "face": "face",
         "structure": "structure_aligner" if cfg.structure.input == "clean" else None,
         "identity": identity if cfg.face.pack is None else None,
-    }.get(role)
-    own = catalogue(cfg)[role].argument
-    return provenance.MINI_ASSETS / name if cfg.preset == "mini" and name and own is None else None
+    }.get(network.role)
+    is_named = network.argument is not None
+    return provenance.MINI_ASSETS / name if cfg.preset == "mini" and name and not is_named else None
 
 
 def _variable(cfg: Config, network: Network) -> Path | None:

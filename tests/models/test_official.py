@@ -7,11 +7,11 @@ import huggingface_hub
 import pytest
 import torch
 from diffusers import CogVideoXImageToVideoPipeline
-from official import Version, official_folder, version_transformer
 
 from semrepa.models import latents
 from semrepa.models.cogvideox import image_condition, load_cogvideox, predict_v
 from semrepa.models.latents import to_pixels
+from tests.official import Version, official_folder, version_transformer
 from tests.tiny import TEXT_LENGTH, tiny_pipeline, tiny_text
 
 CAPTIONS = ["a person walks in a red shirt", ""]

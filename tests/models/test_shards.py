@@ -1,25 +1,13 @@
 """Weight files are all there, whole, no pickles, and of the network, or their loading is refused by name."""
 
 import json
-import shutil
 
 import pytest
 import torch
-from official import official_folder
 from safetensors.torch import load_file, save_file
 
 from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.shards import read_shapes, weight_files
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return official_folder(tmp_path_factory.mktemp("official"))
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "checkpoint")
 
 
 def shards(folder, part="transformer"):

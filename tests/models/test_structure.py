@@ -2,11 +2,11 @@ from inspect import unwrap
 
 import pytest
 import torch
-from official import version_transformer
 from tiny import tiny_transformer
 
 from semrepa.models.freeze import freeze
 from semrepa.models.structure import StructureAligner
+from tests.official import version_transformer
 
 TIMESTEPS = torch.tensor([0, 700])
 

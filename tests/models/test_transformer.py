@@ -1,9 +1,9 @@
 import pytest
 import torch
 from diffusers import CogVideoXTransformer3DModel
-from official import version_transformer
 
 from semrepa.models.transformer import call_transformer, padded_frames, rotary
+from tests.official import version_transformer
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH, tiny_pipeline, tiny_transformer
 
 TIMESTEPS = torch.tensor([3, 999])

@@ -6,22 +6,12 @@ import shutil
 import pytest
 import torch
 from diffusers import CogVideoXDPMScheduler
-from official import edit_json, official_folder, version_transformer
 
 from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.transformer import call_transformer
 from semrepa.models.variants import check_checkpoint, check_size, read_settings
+from tests.official import edit_json, official_folder, version_transformer
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH, tiny_transformer
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return official_folder(tmp_path_factory.mktemp("official"))
-
-
-@pytest.fixture
-def folder(whole, tmp_path):
-    return shutil.copytree(whole, tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.5", "2b"])

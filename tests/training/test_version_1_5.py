@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from official import version_transformer
 
 from semrepa.config import override
 from semrepa.diffusion import add_noise, alphas_cumprod, velocity
 from semrepa.models.cogvideox import predict_v
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.loop import step_generator
+from tests.official import version_transformer
 
 
 @pytest.fixture
