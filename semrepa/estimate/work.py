@@ -20,7 +20,7 @@ from semrepa.estimate.networks import (
     text_flops,
     vae_flops,
 )
-from semrepa.models.blueprints import blueprint, settings
+from semrepa.models.blueprints import Network, blueprint, settings
 from semrepa.provenance import mini_asset
 
 Stage = Literal["prepare", "structure aligner", "identity aligner", "fine-tuning", "generation"]
@@ -48,7 +48,7 @@ class Work:
 class Sizes:
     """The networks of a run, as far as formulas need them."""
 
-    given: Mapping[str, Mapping[str, Any]]
+    given: Mapping[Network, Mapping[str, Any]]
     """Settings of the base model's networks, see `semrepa.models.blueprints.settings`."""
     clip: Stack
     """The base transformer on one clip."""
@@ -62,7 +62,7 @@ class Sizes:
     """Weights of the identity aligner."""
 
 
-def sizes_of(cfg: Config, given: Mapping[str, Mapping[str, Any]] | None = None) -> Sizes:
+def sizes_of(cfg: Config, given: Mapping[Network, Mapping[str, Any]] | None = None) -> Sizes:
     """Look up or count the networks of a run.
 
     Args:
