@@ -37,11 +37,11 @@ def test_a_store_filled_between_kills_is_that_of_one_run(room: Room, tmp_path: P
     fork, moments = multiprocessing.get_context("fork"), random.Random(0)
     kept: dict[str, int] = {}
     killed, rounds = 0, 0
-    while killed < KILLS:
+    while killed < KILLS or kept:
         cache = tmp_path / f"killed{rounds}"
         worker = fork.Process(target=fill, args=(room, cache))
         worker.start()
-        worker.join(moments.uniform(0, seconds / 3))
+        worker.join(moments.uniform(0, seconds / 3) if killed < KILLS else None)
         if worker.is_alive():
             worker.kill()
             killed += 1
@@ -53,4 +53,4 @@ def test_a_store_filled_between_kills_is_that_of_one_run(room: Room, tmp_path: P
             assert contents(cache) == contents(tmp_path / "calm")
             assert rejects(cache) == rejects(tmp_path / "calm")
             rounds, kept = rounds + 1, {}
-    assert rounds >= 1, "no store was finished between the kills"
+    assert rounds >= 1, "no clip was written between the kills"

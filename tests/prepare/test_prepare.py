@@ -117,7 +117,7 @@ def test_a_clip_that_takes_too_long_is_left_out(
             raise ClipError("timeout", "got nothing in time")
         return read_clip(path, **settings)
 
-    monkeypatch.setattr("semrepa.prepare.features.read_clip", slow)
+    monkeypatch.setattr("semrepa.prepare.process.read_clip", slow)
     patient = override(room.cfg, {"data.read_timeout": 5})
     left = prepare(patient, room.rows[:2], tmp_path, teachers=TEACHERS)
     assert asked == [5, 5] and left.folder.name == store.folder.name
@@ -186,7 +186,7 @@ def test_depth_teacher_sees_the_picture_without_its_padding(
         painted.append(colorize(values, colormap))
         return painted[-1]
 
-    monkeypatch.setattr("semrepa.prepare.features.colorize", note)
+    monkeypatch.setattr("semrepa.prepare.process.colorize", note)
     store = prepare(room.cfg, room.rows[2:3], tmp_path, teachers=TEACHERS)
     assert store.read("tall")["content"].tolist() == [0, 16, 32, 16]
     values, _ = decolorize(painted[0], room.cfg.depth.colormap)
