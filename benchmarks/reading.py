@@ -3,7 +3,8 @@
 `python -m benchmarks.reading` makes seven-second clips whose frames carry their number, reads 49 frames at 8
 per second at 480x720 from each, and prints medians of CPU milliseconds per clip, the speed against bare
 decord (above 1 is faster), and how many frames are the right ones. Bare readers count frames by the average
-rate, as is usual; all deliver (n, 3, h, w).
+rate, as is usual; all deliver (n, 3, h, w). "with source" also gives the pictures at the source's resolution.
+Readers take turns, so that a machine that is slow for a while is slow for all.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -28,6 +30,8 @@ from semrepa.data.video import ClipError, probe, read_clip
 from tests.data.torture import edit, encode, numbered, numbers, on_screen
 
 COUNT, FPS, SIZE = 49, 8, (480, 720)
+EVERY = 50
+"""Clips after which memory is looked at."""
 STRIP = 8
 """The lowest eighth of a picture is its bar code."""
 
@@ -107,8 +111,8 @@ def colours_first(pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     return moved
 
 
-def with_ours(path: Path, backend: str = "auto", timeout: float | None = None) -> np.ndarray:
-    clip = read_clip(path, num_frames=COUNT, fps=FPS, size=SIZE, backend=backend, timeout=timeout)
+def with_ours(path: Path, **options: Any) -> np.ndarray:
+    clip = read_clip(path, num_frames=COUNT, fps=FPS, size=SIZE, **options)
     top, left, height, width = clip.content
     return clip.frames[:, :, top : top + height, left : left + width].numpy()
 
@@ -156,17 +160,26 @@ def right_frames(pictures: np.ndarray, expected: tuple[int, ...]) -> int:
     return sum(a == b for a, b in zip(found, expected, strict=False))
 
 
-def measure(read: Reader, clip: Clip, rounds: int) -> tuple[float, int] | None:
-    """Median CPU milliseconds and right frames; None when it cannot be read."""
-    spent = []
+Result = tuple[float, int] | None
+"""Median CPU milliseconds and right frames; None when the file cannot be read."""
+
+
+def measure(readers: dict[str, Reader], clip: Clip, rounds: int) -> dict[str, Result]:
+    """Let readers read a clip in turns."""
+    spent: dict[str, list[float]] = {name: [] for name in readers}
+    right: dict[str, int] = {}
     for _ in range(rounds):
-        began = time.process_time()
-        try:
-            pictures = read(clip.path)
-        except (decord.DECORDError, RuntimeError, ValueError, ClipError):
-            return None
-        spent.append(1000 * (time.process_time() - began))
-    return statistics.median(spent), right_frames(pictures, clip.expected)
+        for name, read in readers.items():
+            began = time.process_time()
+            try:
+                pictures = read(clip.path)
+            except (decord.DECORDError, RuntimeError, ValueError, ClipError):
+                continue
+            spent[name].append(1000 * (time.process_time() - began))
+            right[name] = right_frames(pictures, clip.expected)
+    return {
+        name: (statistics.median(spent[name]), right[name]) if name in right else None for name in readers
+    }
 
 
 def speed(clips: dict[str, Clip], rounds: int) -> None:
@@ -179,11 +192,12 @@ def speed(clips: dict[str, Clip], rounds: int) -> None:
         readers: dict[str, Reader] = {
             "bare decord": partial(with_decord, **sides),
             f"ours ({backend})": with_ours,
+            "ours, with source": partial(with_ours, picture_side=1080),
             "ours, only PyAV": partial(with_ours, backend="pyav"),
             "bare PyAV": partial(with_pyav, **sides),
             "OpenCV": partial(with_opencv, **sides),
         }
-        results = {reader: measure(read, clip, rounds) for reader, read in readers.items()}
+        results = measure(readers, clip, rounds)
         base = results["bare decord"]
         for reader, result in results.items():
             if result is None:
@@ -207,21 +221,36 @@ def child_cost(clip: Clip, rounds: int) -> None:
     )
 
 
-def resident() -> float:
-    """Memory that this process holds, MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+def resident(process: str = "self") -> float:
+    """Memory that a process holds, MB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * 4096 / 1e6
 
 
+def children() -> list[str]:
+    """Numbers of the processes that this one has started."""
+    return [
+        number for file in Path("/proc/self/task").glob("*/children") for number in file.read_text().split()
+    ]
+
+
 def memory(clips: dict[str, Clip], count: int) -> None:
-    """Print memory while many clips are read one after another."""
+    """Print memory while many clips are read one after another: here, in a child, and with large pictures."""
+    ways: dict[str, dict[str, Any]] = {
+        "in this process": {},
+        "with source": {"picture_side": 1080},
+        "in a child": {"timeout": 60},
+        "with source, in a child": {"timeout": 60, "picture_side": 1080},
+    }
     paths = [clip.path for clip in clips.values()]
-    held = []
-    for k in range(count):
-        with_ours(paths[k % len(paths)])
-        if (k + 1) % (count // 8) == 0:
-            held.append(resident())
-    print(f"memory over {count} clips, MB:", " ".join(f"{mb:.0f}" for mb in held))
+    print(f"memory after every {EVERY} of {count} clips, MB")
+    for name, options in ways.items():
+        held = []
+        for k in range(count):
+            with_ours(paths[k % len(paths)], **options)
+            if (k + 1) % EVERY == 0:
+                held.append((resident(), sum(map(resident, children()))))
+        print(f"{name:<26}" + " ".join(f"{own:.0f} + {child:.0f}" for own, child in held), "(own + child)")
 
 
 def main() -> None:

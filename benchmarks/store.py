@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from semrepa.data.files import write_whole
 from semrepa.data.pack import pack
 from semrepa.data.store import FeatureStore, Record
+from semrepa.files import write_whole
 
 ROUNDS = 3
 TARGET = 150

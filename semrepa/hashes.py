@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from semrepa.files import write_whole
+
 log = logging.getLogger(__name__)
 
 REMEMBERED_FROM = 64 * 2**20
@@ -111,11 +113,6 @@ def _read(file: Path) -> dict[str, object]:
 
 def _write(file: Path, key: str, value: list[object]) -> None:
     """Remember one hash; where the folder cannot be written, nothing is remembered."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(_read(file) | {key: value}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
+    text = json.dumps(_read(file) | {key: value}, indent=1) + "\n"
+    with suppress(OSError):
+        write_whole(file, text.encode(), durable=False)

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import logging
 import math
-import os
 import platform
 import random
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import semrepa
+from semrepa.files import write_whole
 from semrepa.provenance import Provenance, run_kind, sha256_of
 
 if TYPE_CHECKING:
@@ -143,10 +143,7 @@ def write_json(path: str | Path, value: object) -> Path:
         TypeError: a value that has no JSON form.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(_plain(value), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, (json.dumps(_plain(value), indent=2) + "\n").encode(), durable=False)
     return path
 
 

@@ -54,7 +54,7 @@ class Everyone:
 
     provenance = Provenance(name="face", source="test", kind="random")
 
-    def __call__(self, frames):
+    def __call__(self, frames, content=None):
         n = len(frames)
         seen = torch.arange(n) > 0
         face = torch.nn.functional.normalize(

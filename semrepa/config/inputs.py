@@ -50,9 +50,23 @@ class DataConfig(Section):
     min_person_score: Share = 0.5
     """Detector score from which a person counts in the human filter. Sec. 5.1.1; the number is ours."""
     min_person_area: Share = 0.02
-    """Share of the first frame that the largest person must cover. Ours."""
+    """Share of the picture, without padding, that the largest person must cover. Ours."""
+    picture_side: Annotated[int | None, Within(1)] = None
+    """Faces and people are measured on the source's pictures, scaled down evenly where their shorter side is
+    longer than this, pixels; None: on the resized frames. Ours."""
+    max_repeats: Share = 0.5
+    """A clip is left out when more of its frames show the same source frame as the one before. Ours."""
+    min_change: NotNegative = 0.1
+    """It is left out as static when no frame differs that much from the one before, 0 to 255. Ours."""
+    max_jump: Annotated[float | None, Within(1)] = None
+    """It is left out as cut when some change is more than this multiple of the usual one, such as 8; None:
+    kept, and `jump` in the manifest tells. Ours."""
     read_timeout: Annotated[float | None, Within(1)] = None
     """Seconds until reading a clip, in a process of its own, is given up; None: no limit, in this one."""
+    read_ahead: CountOrZero = 2
+    """Clips that a thread reads while the networks look at one; each waits in memory with frames. Ours."""
+    max_reject_share: Share = 0.5
+    """A run stops when more of its latest 100 clips cannot be read for one reason; 1: never. Ours."""
     trim_text: bool = False
     """Keep text features of real tokens only; padding is then that of the empty caption. Ours."""
 

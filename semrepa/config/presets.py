@@ -89,7 +89,7 @@ def full() -> Config:
     return Config(
         preset="full",
         video=VideoConfig(num_frames=49, height=480, width=720),
-        data=DataConfig(extra_train=0, extra_heldout=0, read_timeout=60.0),
+        data=DataConfig(extra_train=0, extra_heldout=0, read_timeout=60.0, picture_side=1080),
         weights=WeightsConfig(),
         model=ModelConfig(weights="THUDM/CogVideoX-5b-I2V"),
         depth=DepthConfig(teacher="video_depth_anything"),

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from semrepa.data.manifest import ManifestWriter, compact, complete, query, read_manifest, summary
+from semrepa.data.complete import complete
+from semrepa.data.decode_again import decode_again
+from semrepa.data.manifest import ManifestWriter, compact, query, read_manifest, summary
 from semrepa.data.pack import pack, unpack
 from semrepa.data.packed import PackedStore, open_for_reading
 from semrepa.data.store import FeatureStore
@@ -52,6 +54,9 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument(
         "--delete", action="store_true", help="delete damaged records; prepare makes them again"
     )
+    checking.add_argument(
+        "--decode", type=int, metavar="N", help="read the videos of N records again; default: of none"
+    )
     asking = commands.add_parser("manifest", help="counts by outcome, and clips within bounds")
     asking.add_argument("folder", type=Path, help="the store, packed or not")
     asking.add_argument("--compact", action="store_true", help="make one file of many first")
@@ -77,7 +82,15 @@ def _unpack(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     store = open_for_reading(options.folder)
-    report = verify(store, sample=options.sample, seed=options.seed, delete=options.delete)
+    again = decode_again(store) if options.decode else None
+    report = verify(
+        store,
+        sample=options.sample,
+        seed=options.seed,
+        look_again=again,
+        looks=options.decode or 0,
+        delete=options.delete,
+    )
     print(as_json(report))
     return 0 if report.is_sound else 1
 

@@ -10,10 +10,12 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from semrepa.files import whole_text
 
 SPLITS = ("train", "heldout")
 SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -50,35 +52,45 @@ class ClipRow:
         return self.id if self.identity is None else self.identity
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_whole(value)
+
+
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "id": (
+        lambda value: isinstance(value, str) and bool(SAFE_ID.fullmatch(value)),
+        "letters, digits, '.', '_' and '-'",
+    ),
+    "path": (lambda value: isinstance(value, str) and bool(value), "a file name"),
+    "caption": (lambda value: isinstance(value, str), "a text"),
+    "identity": (
+        lambda value: value is None or isinstance(value, str) or _is_whole(value),
+        "a number or name",
+    ),
+    "seed": (lambda value: value is None or (_is_whole(value) and value >= 0), "a whole number from 0 on"),
+    "split": (lambda value: value in SPLITS, f"one of {', '.join(SPLITS)}"),
+    "start": (lambda value: _is_number(value) and float(value) >= 0, "seconds from 0 on"),
+    "licence": (lambda value: value is None or isinstance(value, str), "an SPDX licence name"),
+    "world": (
+        lambda value: value is None or isinstance(value, dict),
+        "an object with arguments of sample_spec",
+    ),
+}
+"""By field: whether a value is one of it, and what is expected."""
+
+
 def _problem(name: str, value: Any) -> str | None:
     """What is wrong with one field of a line, or None."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    checks = {
-        "id": (
-            isinstance(value, str) and bool(SAFE_ID.fullmatch(value)),
-            "letters, digits, '.', '_' and '-'",
-        ),
-        "path": (isinstance(value, str) and bool(value), "a file name"),
-        "caption": (isinstance(value, str), "a text"),
-        "identity": (
-            value is None or (isinstance(value, int | str) and not isinstance(value, bool)),
-            "a number or name",
-        ),
-        "seed": (
-            value is None or (number and isinstance(value, int) and value >= 0),
-            "a whole number from 0 on",
-        ),
-        "split": (value in SPLITS, f"one of {', '.join(SPLITS)}"),
-        "start": (number and float(value) >= 0, "seconds from 0 on"),
-        "licence": (value is None or isinstance(value, str), "an SPDX licence name"),
-        "world": (value is None or isinstance(value, dict), "an object with arguments of sample_spec"),
-    }
-    if name not in checks:
-        near = difflib.get_close_matches(name, checks, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known fields are {', '.join(checks)}"
+    if name not in CHECKS:
+        near = difflib.get_close_matches(name, CHECKS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known fields are {', '.join(CHECKS)}"
         return f"got unknown field {name!r}; {hint}"
-    fine, expected = checks[name]
-    return None if fine else f"{name}: got {value!r}; expected {expected}"
+    is_fine, expected = CHECKS[name]
+    return None if is_fine(value) else f"{name}: got {value!r}; expected {expected}"
 
 
 def read_line(text: str, folder: Path) -> tuple[ClipRow | None, list[str]]:
@@ -118,11 +130,12 @@ def _listed(items: list[str]) -> str:
     return "".join(f"\n  {item}" for item in items[:SHOWN]) + more
 
 
-def read_index(path: str | Path) -> list[ClipRow]:
+def read_index(path: str | Path, *, allow_missing: bool = False) -> list[ClipRow]:
     """Read an index file and check every line, and that every video is there.
 
     Args:
         path: JSONL file.
+        allow_missing: whether videos may be gone, as long as some are there; preparing them notes each.
 
     Returns:
         The rows in the order of the file, with paths resolved against its folder.
@@ -139,18 +152,17 @@ def read_index(path: str | Path) -> list[ClipRow]:
     rows: list[ClipRow] = []
     problems: list[str] = []
     first_line: dict[str, int] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8-sig").split("\n"), 1):
-        if not text.strip():
-            continue
-        row, found = read_line(text, path.parent)
-        if row is not None:
-            if row.id in first_line:
-                found.append(
-                    f'got id {row.id!r} again (first on line {first_line[row.id]}); give each its own "id"'
-                )
-            first_line.setdefault(row.id, number)
-            rows.append(row)
-        problems += [f"line {number}: {problem}" for problem in found]
+    with path.open(encoding="utf-8-sig") as file:
+        for number, text in enumerate(file, 1):
+            if not text.strip():
+                continue
+            row, found = read_line(text, path.parent)
+            if row is not None:
+                first = first_line.setdefault(row.id, number)
+                if first != number:
+                    found.append(f'got id {row.id!r} again (first on line {first}); give each its own "id"')
+                rows.append(row)
+            problems += [f"line {number}: {problem}" for problem in found]
     if problems:
         raise ValueError(
             f"got index {path} with {len(problems)} wrong lines or fields; correct them:{_listed(problems)}"
@@ -159,7 +171,8 @@ def read_index(path: str | Path) -> list[ClipRow]:
         raise ValueError(
             f"got empty index {path}; expected one JSON object per clip; see data_samples/index.jsonl"
         )
-    if missing := [str(row.path) for row in rows if not row.path.is_file()]:
+    missing = [str(row.path) for row in rows if not row.path.is_file()]
+    if missing and not (allow_missing and len(missing) < len(rows)):
         message = (
             f"got index {path} naming {len(missing)} missing videos; expected paths relative to {path.parent}"
         )
@@ -178,20 +191,12 @@ def write_index(path: str | Path, rows: Iterable[ClipRow]) -> Path:
         The path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     defaults = {field.name: field.default for field in dataclasses.fields(ClipRow)}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                fields = {
-                    name: value
-                    for name, value in vars(row).items()
-                    if name == "split" or value != defaults[name]
-                }
-                fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
-                file.write(json.dumps(fields, ensure_ascii=False) + "\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_text(path) as file:
+        for row in rows:
+            fields = {
+                name: value for name, value in vars(row).items() if name == "split" or value != defaults[name]
+            }
+            fields["path"] = Path(os.path.relpath(row.path, path.parent)).as_posix()
+            file.write(json.dumps(fields, ensure_ascii=False) + "\n")
     return path

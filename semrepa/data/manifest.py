@@ -11,16 +11,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 import semrepa
-from semrepa.data.files import append_line, process
 from semrepa.data.index import SAFE_ID
 from semrepa.data.manifest_files import (
     COLUMNS,
@@ -35,10 +33,13 @@ from semrepa.data.manifest_files import (
     within,
     write_table,
 )
-from semrepa.data.store import FeatureStore, Record, measured
+from semrepa.data.records import Record
+from semrepa.files import append_line, process
 
 if TYPE_CHECKING:
     import pyarrow
+
+    Manifest: TypeAlias = pyarrow.Table
 
 log = logging.getLogger(__name__)
 
@@ -140,32 +141,6 @@ def describe(record: Record) -> dict[str, Any]:
     if "timestamps" in record:
         found["valid_frames"] = len(record["timestamps"])
     return found
-
-
-def complete(store: FeatureStore, writer: ManifestWriter) -> list[str]:
-    """Add rows for records that have none, such as after a kill between a record and its row.
-
-    Args:
-        store: the store.
-        writer: of its manifest.
-
-    Returns:
-        Names of the clips that got a row. It holds what the record tells; the rest stays empty.
-    """
-    known = {
-        clip_id for clip_id, row in read_rows(store.folder, ("status",)).items() if row["status"] == "done"
-    }
-    added = [clip_id for clip_id in store.ids() if clip_id not in known]
-    for clip_id in list(added):
-        try:
-            found = describe(store.read(clip_id))
-        except ValueError as error:
-            log.warning("no row for %s: %s", clip_id, error)
-            added.remove(clip_id)
-            continue
-        facts = asdict(measured(store.read_bytes(clip_id)))
-        writer.append({"clip_id": clip_id, "status": "done", **facts, **found})
-    return added
 
 
 def read_manifest(folder: str | Path) -> "pyarrow.Table":

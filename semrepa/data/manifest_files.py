@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semrepa.data.files import is_abandoned, whole_lines, write_whole
+from semrepa.files import is_abandoned, whole_lines, write_whole
 
 if TYPE_CHECKING:
     import pyarrow
@@ -27,6 +27,7 @@ COLUMNS = {
     "reject_reason": "text",  # one word that can be counted
     "message": "text",
     "path": "text",  # the source file
+    "start": "number",  # where the clip begins in it, seconds
     "size": "count",  # of the source file, bytes
     "mtime": "number",  # of the source file, seconds since 1970
     "width": "count",  # as shown, pixels
@@ -41,6 +42,9 @@ COLUMNS = {
     "person_score": "number",
     "face_rate": "number",  # share of frames with a usable face
     "face_size": "number",  # median over those frames, pixels
+    "person_area": "number",  # share of the content rectangle
+    "motion": "number",  # mean absolute difference of neighbouring frames inside the content, 0 to 255
+    "jump": "number",  # the largest such difference as a multiple of the usual one; a cut gives 10 or more
     "caption": "text",
     "seconds": "seconds",  # by stage
     "bytes": "count",  # of the record
@@ -116,7 +120,7 @@ def write_table(path: Path, table: "pyarrow.Table") -> None:
 
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    write_whole(path, sink.getvalue().to_pybytes(), path.parents[1])
+    write_whole(path, sink.getvalue().to_pybytes(), room=path.parents[1])
 
 
 def read_files(folder: Path, *, journals: bool = True) -> tuple["pyarrow.Table", list[Path]]:

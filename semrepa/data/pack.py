@@ -16,12 +16,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from safetensors import SafetensorError
-from safetensors.torch import load
 
-from semrepa.data.files import publish, unfinished, write_whole
 from semrepa.data.manifest import copy_manifest, read_rows
-from semrepa.data.packed import INDEX, PackedStore, Place, read_places, source_in
-from semrepa.data.store import FeatureStore, measured
+from semrepa.data.packed import INDEX, PackedStore, Place, read_places
+from semrepa.data.records import Origin, from_bytes, is_whole, measured, misplaced
+from semrepa.data.rejects import TOGETHER, Notes
+from semrepa.data.store import PADDING, FeatureStore, mend
+from semrepa.files import whole_file, write_whole
 
 
 def pack(store: FeatureStore, out_dir: str | Path, clips_per_shard: int = 256) -> PackedStore:
@@ -55,11 +56,8 @@ def pack(store: FeatureStore, out_dir: str | Path, clips_per_shard: int = 256) -
         name = f"shard-{number:06d}.tar"
         kept[name] = _write_shard(store, out, name, todo[first : first + clips_per_shard], rows)
         number += 1
-    for name in ("padding.safetensors", "rejects.jsonl"):
-        if (store.folder / name).is_file():
-            write_whole(out / name, (store.folder / name).read_bytes())
-    copy_manifest(store.folder, out)
-    write_whole(out / INDEX, _lines([place for name in sorted(kept) for place in kept[name]]))
+    _copy_the_rest(store, out)
+    write_whole(out / INDEX, _lines([place for name in sorted(kept) for place in kept[name]]), room=out)
     for stale in [path for path in out.glob("shard-*") if path.with_suffix(".tar").name not in kept]:
         stale.unlink()
     return PackedStore(out)
@@ -88,11 +86,17 @@ def unpack(packed: PackedStore, folder: str | Path) -> FeatureStore:
                     f"index; expected the same; copy the shard again"
                 )
             store.write_bytes(clip_id, data)
-    for name in ("padding.safetensors", "rejects.jsonl"):
-        if (packed.folder / name).is_file():
-            write_whole(store.folder / name, (packed.folder / name).read_bytes())
-    copy_manifest(packed.folder, store.folder)
+    _copy_the_rest(packed, store.folder)
     return store
+
+
+def _copy_the_rest(store: FeatureStore, to: Path) -> None:
+    """What belongs to a store besides its records: padding of texts, rejects, manifest."""
+    if (store.folder / PADDING).is_file():
+        write_whole(to / PADDING, (store.folder / PADDING).read_bytes(), room=to)
+    if notes := Notes(store.folder, to).together():
+        write_whole(to / TOGETHER, notes, room=to)
+    copy_manifest(store.folder, to)
 
 
 def _finished(out: Path) -> dict[str, list[Place]]:
@@ -125,20 +129,14 @@ def _write_shard(
     store: FeatureStore, out: Path, name: str, ids: Sequence[str], rows: Mapping[str, Mapping[str, Any]]
 ) -> list[Place]:
     """Write one shard, then its index, each whole or not at all."""
-    growing, places, began = unfinished(name, out), [], time.time_ns()
-    try:
-        with growing.open("wb") as file:
-            with tarfile.open(fileobj=file, mode="w") as tar:
-                for clip_id in ids:
-                    places.append(_add_clip(tar, name, store, clip_id, rows.get(clip_id)))
-            file.flush()
-            os.fsync(file.fileno())
+    places, began = [], time.time_ns()
+    with whole_file(out / name, room=out) as growing:
+        with tarfile.open(growing, mode="w") as tar:
+            for clip_id in ids:
+                places.append(_add_clip(tar, name, store, clip_id, rows.get(clip_id)))
         # The time of the oldest record that can be in it, with a second for clocks of little precision.
         os.utime(growing, ns=(began, began - 10**9))
-        publish(growing, out / name)
-    finally:
-        growing.unlink(missing_ok=True)
-    write_whole((out / name).with_suffix(".jsonl"), _lines(places), out)
+    write_whole((out / name).with_suffix(".jsonl"), _lines(places), room=out)
     return places
 
 
@@ -146,30 +144,27 @@ def _add_clip(
     tar: tarfile.TarFile, shard: str, store: FeatureStore, clip_id: str, row: Mapping[str, Any] | None
 ) -> Place:
     """Add a record and what is known about it to a tar; says where the record lies."""
-    data, source = _checked_bytes(store, clip_id, row)
+    data, origin = _checked_bytes(store, clip_id)
     key = clip_id.replace(".", "%2E")
     offset = _add_file(tar, f"{key}.safetensors", data)
-    about = {"id": clip_id, "source": source, "manifest": row}
+    about = {"id": clip_id, "source": origin.source, "manifest": row}
     _add_file(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
     return Place(key, shard, offset, len(data), measured(data).checksum)
 
 
-def _checked_bytes(
-    store: FeatureStore, clip_id: str, row: Mapping[str, Any] | None
-) -> tuple[bytes, str | None]:
-    """Bytes of a record and what it was made from; a ValueError when it is damaged."""
+def _checked_bytes(store: FeatureStore, clip_id: str) -> tuple[bytes, Origin]:
+    """Bytes of a record and what it says about itself; a ValueError when it is damaged or misplaced."""
     data = store.read_bytes(clip_id)
     try:
-        load(data)
-        noted = row.get("checksum") if row else None
-        if noted in (None, measured(data).checksum):
-            return data, source_in(data)
-        problem = "another checksum than in the manifest"
+        _, origin = from_bytes(data)
+        problem = misplaced(origin, clip_id, store.fingerprint)
+        if origin is not None and problem is None and is_whole(data):
+            return data, origin
     except SafetensorError as error:
         problem = str(error)
     raise ValueError(
-        f"got a damaged record of {clip_id!r} in {store.folder} ({problem}); expected a whole one; "
-        f"run python -m semrepa.data verify {store.folder} --delete, then prepare"
+        f"got a damaged record of {clip_id!r} in {store.folder} ({problem or 'its checksum is wrong'}); "
+        f"expected a whole one of this store; {mend(store.folder)}"
     )
 
 

@@ -12,10 +12,11 @@ from urllib.parse import unquote
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load
 from torch import Tensor
 
-from semrepa.data.store import FeatureStore, Record, Reject, Written
+from semrepa.data.records import Origin, Record, Written, from_bytes, origin_in
+from semrepa.data.rejects import Reject
+from semrepa.data.store import FeatureStore
 
 INDEX = "index.jsonl"
 
@@ -78,7 +79,7 @@ class PackedStore(FeatureStore):
             return clip_id in self.places
         place = self.places[clip_id]
         length = int.from_bytes(self._bytes(place, 8), "little")
-        return source_in(self._bytes(place, 8 + length)) == source
+        return self._fits(origin_in(self._bytes(place, 8 + length)), clip_id, source)
 
     def ids(self) -> list[str]:
         """Names of all packed clips, sorted."""
@@ -101,8 +102,8 @@ class PackedStore(FeatureStore):
             file.seek(place.offset)
             return file.read(size)
 
-    def _load(self, clip_id: str) -> Record:
-        return load(self.read_bytes(clip_id))
+    def _load(self, clip_id: str) -> tuple[Record, Origin | None]:
+        return from_bytes(self.read_bytes(clip_id))
 
     def read_shard(self, shard: str) -> Iterator[tuple[str, Record]]:
         """The records of one shard from its first byte to its last.
@@ -118,7 +119,7 @@ class PackedStore(FeatureStore):
                 key, _, kind = member.name.partition(".")
                 content = tar.extractfile(member) if kind == "safetensors" else None
                 if content is not None:
-                    yield unquote(key), self._padded(load(content.read()))
+                    yield unquote(key), self._opened(unquote(key), *from_bytes(content.read()))
 
     def path(self, clip_id: str) -> Path:
         """The shard that holds a clip; a KeyError when none does."""
@@ -188,16 +189,3 @@ def read_places(path: Path) -> list[Place]:
         places = [Place(**json.loads(line)) for line in file]
     # One name for all records of a shard instead of one each.
     return [replace(place, shard=sys.intern(place.shard)) for place in places]
-
-
-def source_in(data: bytes) -> str | None:
-    """What a record was made from, as given to `FeatureStore.write`.
-
-    Args:
-        data: its file, or the beginning of it up to the end of the header.
-
-    Returns:
-        The source; None when the file does not say.
-    """
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return header.get("__metadata__", {}).get("source")

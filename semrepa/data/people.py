@@ -5,10 +5,13 @@ first frame, here `semrepa.teachers.people`. Source: Sec. 5.1.1.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from semrepa.data.sampling import Box, placed
 
 PersonDetector = Callable[[UInt8[Tensor, "3 H W"]], Float[Tensor, "k 5"]]
 """From a frame, RGB 0 to 255, to the k people in it: left, top, right, bottom in pixels, score 0 to 1."""
@@ -23,12 +26,12 @@ class Sighting:
     frame: int
     """Frame that decided."""
     box: tuple[float, float, float, float] | None
-    """Left, top, right, bottom of its most convincing person, pixels, inside the frame; None when nobody was
-    seen at all."""
+    """Left, top, right, bottom of its most convincing person, pixels, inside the picture; None when nobody
+    was seen at all."""
     score: float
     """Score of that person, 0 to 1."""
     area: float
-    """Share of the frame that the box covers, 0 to 1."""
+    """Share of the picture that the box covers, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,26 +43,34 @@ class PersonFilter:
     min_score: float = 0.5
     """Least score."""
     min_area: float = 0.02
-    """Least share of the frame."""
+    """Least share of the picture."""
     looks: int = 1
     """Frames to look at, spread evenly, until one shows a person. The paper looks at the first only."""
 
-    def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> Sighting:
+    def __call__(self, pictures: UInt8[Tensor, "n 3 h w"], content: Box | None = None) -> Sighting:
         """Decide about one clip.
 
         Args:
-            frames: RGB, 0 to 255.
+            pictures: RGB, 0 to 255, without padding.
+            content: top, left, height and width that they take in the clip's frames, in whose pixels the box
+                is given; None: the pictures are the frames.
 
         Returns:
             The first look that shows a person, else the one with the highest score.
         """
-        step = max(1, len(frames) // self.looks)
+        step = max(1, len(pictures) // self.looks)
         seen = []
-        for index in range(0, len(frames), step)[: self.looks]:
-            seen.append(self._look(frames[index], index))
+        for index in range(0, len(pictures), step)[: self.looks]:
+            seen.append(self._look(pictures[index], index))
             if seen[-1].present:
-                return seen[-1]
-        return max(seen, key=lambda sighting: sighting.score)
+                break
+        best = seen[-1] if seen[-1].present else max(seen, key=lambda sighting: sighting.score)
+        if content is None or best.box is None:
+            return best
+        height, width = pictures.shape[2:]
+        corners = placed(np.array(best.box).reshape(2, 2), (height, width), content)
+        left, top, right, bottom = corners.ravel().tolist()
+        return replace(best, box=(left, top, right, bottom))
 
     def _look(self, frame: UInt8[Tensor, "3 H W"], index: int) -> Sighting:
         height, width = frame.shape[1:]

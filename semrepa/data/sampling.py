@@ -11,10 +11,15 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+import numpy as np
+
 Item = TypeVar("Item")
 
 Backend = Literal["auto", "pyav"]
 """Which reader: "auto" is decord where it is right, else PyAV; "pyav" is the same on every platform."""
+
+Box = tuple[int, int, int, int]
+"""Top, left, height and width of a picture inside the frame, pixels; the rest is padding."""
 
 TOLERANCE = 1e-4
 """Seconds by which two time stamps may differ and still be the same moment."""
@@ -65,6 +70,8 @@ class Sampling:
     """Whether a clip that is too short goes on with its last picture instead of being refused."""
     backend: Backend = "auto"
     """Reader to use."""
+    picture_side: int | None = None
+    """Longest allowed shorter side of pictures at the source's own shape, pixels; None: none are wanted."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense.
@@ -82,6 +89,10 @@ class Sampling:
             raise ValueError(
                 f"got size={self.size}; expected even height and width in pixels; ask for e.g. (480, 720)"
             )
+        if self.picture_side is not None and self.picture_side < 1:
+            raise ValueError(
+                f"got picture_side={self.picture_side}; expected pixels, 1 or more; ask for 1080, or None"
+            )
         if self.backend not in get_args(Backend):
             raise ValueError(f"got backend={self.backend!r}; expected one of {get_args(Backend)}; use auto")
 
@@ -91,7 +102,7 @@ class Sampling:
         return [self.start + k / self.fps for k in range(self.num_frames)]
 
 
-def content_box(width: int, height: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def content_box(width: int, height: int, size: tuple[int, int]) -> Box:
     """Where the picture goes: landscape fills the frame, vertical keeps its shape at full height.
 
     Args:
@@ -107,6 +118,37 @@ def content_box(width: int, height: int, size: tuple[int, int]) -> tuple[int, in
         return 0, 0, frame_height, frame_width
     inner = min(frame_width, max(2, 2 * round(frame_height * width / height / 2)))
     return 0, (frame_width - inner) // 2, frame_height, inner
+
+
+def picture_size(width: int, height: int, limit: int) -> tuple[int, int]:
+    """Size of a picture of the source's own shape: its own, or smaller where that is too large.
+
+    Args:
+        width: source width, pixels.
+        height: source height, pixels.
+        limit: longest allowed shorter side, pixels.
+
+    Returns:
+        Height and width, pixels.
+    """
+    scale = min(1.0, limit / min(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def placed(points: np.ndarray, picture: tuple[int, int], content: Box) -> np.ndarray:
+    """Where points of a picture lie in the frame that shows it.
+
+    Args:
+        points: (..., 2) x, y in pixels of the picture.
+        picture: its height and width, pixels.
+        content: top, left, height and width that it takes in the frame, pixels.
+
+    Returns:
+        (..., 2) x, y in pixels of the frame.
+    """
+    top, left, height, width = content
+    scale = np.array([width / picture[1], height / picture[0]], np.float32)
+    return points * scale + np.array([left, top], np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,59 +7,41 @@ talk to each other. A fingerprint of everything that changes the numbers guards 
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from semrepa.data.files import append_line, clear_unfinished, whole_lines, write_whole
 from semrepa.data.index import SAFE_ID
+from semrepa.data.records import (
+    Origin,
+    Record,
+    Written,
+    differences,
+    is_whole,
+    measured,
+    misplaced,
+    read_file,
+    read_origin,
+    to_bytes,
+)
+from semrepa.data.rejects import Notes, Reject
+from semrepa.files import clear_unfinished, write_whole
 from semrepa.runtime import write_json
 
 log = logging.getLogger(__name__)
 
-Record = dict[str, Tensor]
-"""latents, depth_latents (f, c, h, w) float16; depth_range (2,) float32; first_frame (3, H, W) uint8;
-prompt_embeds (l, e) float16; id_embeds (n, d) float16; face_mask (n,) bool; face_boxes (n, 4), face_scores,
-face_sizes, face_cuts and face_yaws (n,) float32 as in `FaceTrack`; person_box (5,) float32: left, top, right,
-bottom and score in the first frame that shows the person; and as in `VideoClip` content (4,) int32 and
-timestamps (n,) float32."""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A clip that was left out, and why."""
-
-    id: str
-    """Name of the clip."""
-    reason: str
-    """One word that can be counted, such as "too_short"."""
-    message: str
-    """What was got, expected, and what to do."""
-    source: str = ""
-    """What the clip was then, as given to `write`; while that stays, there is no use in trying again."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a record's file holds, to be checked later."""
-
-    bytes: int
-    """Its size."""
-    checksum: str
-    """SHA-256 of its bytes, hexadecimal."""
-
-
-def measured(data: bytes) -> Written:
-    """Size and checksum of the bytes of a record's file."""
-    return Written(len(data), hashlib.sha256(data).hexdigest())
+PADDING = "padding.safetensors"
+"""Text features behind those of a caption, for records that hold the caption's own only."""
+_PLACE = re.compile("[0-9a-f]{2}")
 
 
 class FeatureStore:
@@ -67,7 +49,8 @@ class FeatureStore:
 
     Attributes:
         folder: where the records lie.
-        fingerprint: everything that changes their numbers.
+        fingerprint: everything that changes their numbers; each record says it too.
+        notes: on clips that were left out.
     """
 
     def __init__(self, folder: str | Path, fingerprint: Mapping[str, Any] | None = None) -> None:
@@ -95,8 +78,7 @@ class FeatureStore:
         elif kept != wanted:
             raise ValueError(_difference(self.folder, kept, wanted))
         self.fingerprint: dict[str, Any] = wanted
-        self._noted: dict[str, Reject] = {}
-        self._rejects_end = 0
+        self.notes = Notes(self.folder)
         if fingerprint is not None:
             clear_unfinished(self.folder)
 
@@ -132,20 +114,26 @@ class FeatureStore:
         if not path.is_file() or source is None:
             return path.is_file()
         try:
-            with safe_open(path, framework="pt") as file:
-                return (file.metadata() or {}).get("source") == source
+            origin = read_origin(path)
         except (SafetensorError, OSError) as error:
             log.warning("damaged record %s (%s); it will be made again", path, error)
             return False
+        return self._fits(origin, clip_id, source)
+
+    def _fits(self, origin: Origin | None, clip_id: str, source: str) -> bool:
+        """Whether a record is what this store would make from a source."""
+        if problem := misplaced(origin, clip_id, self.fingerprint):
+            log.warning("record of %r in %s %s; it will be made again", clip_id, self.folder, problem)
+        return problem is None and origin is not None and origin.source == source
 
     def ids(self) -> list[str]:
         """Names of all clips with a record, sorted."""
-        paths = self.folder.glob("[0-9a-f][0-9a-f]/[!.]*.safetensors")
-        return sorted(path.stem for path in paths if self._is_own(path))
-
-    def _is_own(self, path: Path) -> bool:
-        """Whether a file lies where this store would put a clip of that name."""
-        return bool(SAFE_ID.fullmatch(path.stem)) and path.parent.name == _folder_name(path.stem)
+        found = []
+        for folder in _folders(self.folder):
+            with os.scandir(folder) as entries:
+                names = [entry.name.removesuffix(".safetensors") for entry in entries if _is_record(entry)]
+            found += [name for name in names if SAFE_ID.fullmatch(name) and _folder_name(name) == folder.name]
+        return sorted(found)
 
     def write(self, clip_id: str, tensors: Record, source: str = "") -> Written:
         """Keep a clip's record, whole or not at all; replaces an older one.
@@ -158,9 +146,7 @@ class FeatureStore:
         Returns:
             Size and checksum of its file. The same record gives the same bytes.
         """
-        whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        # One entry only: safetensors writes several in an order that changes from process to process.
-        return self.write_bytes(clip_id, save(whole, metadata={"source": source}))
+        return self.write_bytes(clip_id, to_bytes(tensors, Origin(clip_id, source, self.fingerprint)))
 
     def write_bytes(self, clip_id: str, data: bytes) -> Written:
         """Keep the bytes of a record's file, as `read_bytes` gave them.
@@ -172,7 +158,7 @@ class FeatureStore:
         Returns:
             Size and checksum.
         """
-        write_whole(self.path(clip_id), data, self.folder)
+        write_whole(self.path(clip_id), data, room=self.folder)
         return measured(data)
 
     def read(self, clip_id: str) -> Record:
@@ -186,27 +172,34 @@ class FeatureStore:
 
         Raises:
             KeyError: when there is no record of that name.
-            ValueError: when its file is damaged.
+            ValueError: when its file is damaged, or was made for another clip or with other settings; shows
+                both values.
         """
         try:
-            record = self._load(clip_id)
+            record, origin = self._load(clip_id)
         except FileNotFoundError as error:
             raise KeyError(self._unknown(clip_id)) from error
         except SafetensorError as error:
             raise ValueError(
                 f"got a damaged record of {clip_id!r} in {self.folder} ({error}); expected a whole file; "
-                f"run python -m semrepa.data verify {self.folder} --delete, then prepare"
+                f"{mend(self.folder)}"
             ) from error
-        return self._padded(record)
+        return self._opened(clip_id, record, origin)
 
-    def _padded(self, record: Record) -> Record:
+    def _opened(self, clip_id: str, record: Record, origin: Origin | None) -> Record:
+        """A record whose origin fits, with the text features of padding; a ValueError when it does not."""
+        if problem := misplaced(origin, clip_id, self.fingerprint):
+            raise ValueError(
+                f"got a record of {clip_id!r} in {self.folder} that {problem}\nexpected one that was made "
+                f"for this store; {mend(self.folder)}"
+            )
         if self._padding is not None:
             own = record["prompt_embeds"]
             record["prompt_embeds"] = torch.cat([own, self._padding[len(own) :]])
         return record
 
-    def _load(self, clip_id: str) -> Record:
-        return load_file(self.path(clip_id))
+    def _load(self, clip_id: str) -> tuple[Record, Origin | None]:
+        return read_file(self.path(clip_id))
 
     def _unknown(self, clip_id: str) -> str:
         return f"got clip id {clip_id!r}; expected one of the {len(self.ids())} in {self.folder}; run prepare"
@@ -228,48 +221,71 @@ class FeatureStore:
         except FileNotFoundError as error:
             raise KeyError(self._unknown(clip_id)) from error
 
+    def measure(self, clip_id: str) -> Written:
+        """Size and checksum of the file of a clip's record.
+
+        Args:
+            clip_id: name of the clip.
+
+        Returns:
+            As `write` has returned it.
+
+        Raises:
+            KeyError: when there is no record of that name.
+            ValueError: when its file is damaged.
+        """
+        data = self.read_bytes(clip_id)
+        if not is_whole(data):
+            raise ValueError(
+                f"got a damaged record of {clip_id!r} in {self.folder} (its own checksum is another one); "
+                f"expected a whole file; {mend(self.folder)}"
+            )
+        return measured(data)
+
     def set_padding(self, padding: Float[Tensor, "l e"]) -> None:
         """Say which text features follow those of a caption, in records that hold the caption's own only.
 
         Args:
             padding: features of all tokens of an empty caption.
         """
-        write_whole(self.folder / "padding.safetensors", save({"padding": padding.contiguous()}))
+        data = save({"padding": padding.contiguous()})
+        write_whole(self.folder / PADDING, data, room=self.folder)
         self.__dict__.pop("_padding", None)
 
     @cached_property
     def _padding(self) -> Tensor | None:
-        file = self.folder / "padding.safetensors"
+        file = self.folder / PADDING
         return load_file(file)["padding"] if file.is_file() else None
 
     def reject(self, reject: Reject) -> None:
-        """Note a clip that is left out, in `rejects.jsonl`; an older record of it goes."""
+        """Note a clip that is left out; an older record of it goes."""
         self.path(reject.id).unlink(missing_ok=True)
-        if self._latest_notes().get(reject.id) != reject:
-            append_line(self.folder / "rejects.jsonl", json.dumps(asdict(reject), ensure_ascii=False))
+        self.notes.add(reject)
 
     def rejects(self) -> dict[str, Reject]:
         """The latest reject of each clip that has no record."""
-        noted = self._latest_notes().items()
+        noted = self.notes.newest().items()
         return {clip_id: reject for clip_id, reject in noted if not self.has(clip_id)}
 
-    def _latest_notes(self) -> dict[str, Reject]:
-        """The last line on each clip in `rejects.jsonl`; what was read before is not read again."""
-        file = self.folder / "rejects.jsonl"
-        lines, self._rejects_end = whole_lines(file, self._rejects_end)
-        for line in filter(None, lines):
-            try:
-                reject = Reject(**json.loads(line))
-            except (ValueError, TypeError):
-                log.warning("a line of %s is torn, so that its clip will be tried again: %s", file, line[:80])
-                continue
-            self._noted[reject.id] = reject
-        return self._noted
+
+def _folders(folder: Path) -> list[Path]:
+    """Folders of records in a store that are there."""
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if _PLACE.fullmatch(entry.name))
+
+
+def _is_record(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(".safetensors") and not entry.name.startswith(".")
 
 
 def _folder_name(clip_id: str) -> str:
     """Two hexadecimal digits that spread clips evenly over 256 folders."""
     return hashlib.sha256(clip_id.encode()).hexdigest()[:2]
+
+
+def mend(folder: Path) -> str:
+    """What to do about a record that cannot be used."""
+    return f"run python -m semrepa.data verify {folder} --delete, then prepare"
 
 
 def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
@@ -278,8 +294,7 @@ def fingerprint_hash(fingerprint: Mapping[str, Any]) -> str:
 
 
 def _difference(folder: Path, kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    names = [name for name in sorted({**kept, **wanted}) if kept.get(name) != wanted.get(name)]
-    lines = "".join(f"\n  {name}: store {kept.get(name)!r}, this run {wanted.get(name)!r}" for name in names)
+    lines = differences(kept, wanted, "this run")
     return (
         f"got feature store {folder}, made with other settings; expected the same, so that numbers fit; "
         f"set data.store to another folder, or go back to its settings:{lines}"

@@ -3,22 +3,24 @@
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
 
-from semrepa.data.files import UNFINISHED
+from semrepa.data import rejects
 from semrepa.data.manifest import read_rows
 from semrepa.data.manifest_files import FOLDER
 from semrepa.data.packed import PackedStore
-from semrepa.data.store import FeatureStore, Record, measured
+from semrepa.data.records import Record, from_bytes, is_whole, measured, misplaced
+from semrepa.data.store import PADDING, FeatureStore
+from semrepa.files import UNFINISHED
 
 LookAgain = Callable[[str, Record], str | None]
-"""From a clip's id and record to what is wrong with it, such as another first frame than its video."""
+"""From a clip's id and record to what is wrong with it, such as another first frame than its video; raises a
+NotComparedError when nobody can say."""
 
 Layout = tuple[tuple[str, str, tuple[int, ...]], ...]
 
@@ -30,6 +32,10 @@ FAR = 8.0
 """Robust standard deviations from the median at which the statistics of latents are odd."""
 FEWEST = 8
 """Records that a median needs to mean something."""
+
+
+class NotComparedError(Exception):
+    """A record cannot be compared with its source, such as when the video is gone; the message says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +51,16 @@ class Report:
     foreign: tuple[str, ...] = ()
     """Files that do not belong where they lie, relative to the store; they are never read."""
     without_row: tuple[str, ...] = ()
-    """Records that the manifest does not know; empty when there is no manifest."""
+    """Records that the manifest does not know; empty when there is no manifest. As for `old_row`, the command
+    `manifest --complete` adds rows."""
+    old_row: tuple[str, ...] = ()
+    """Clips that were made again or left out since, by a process that was killed before it added a row."""
     without_record: tuple[str, ...] = ()
     """Clips that are done by the manifest, but have no record: run prepare again."""
+    compared: int = 0
+    """Records that were compared with what their videos give now."""
+    not_compared: dict[str, str] = field(default_factory=dict)
+    """Why records that were chosen for it could not be compared."""
     deleted: tuple[str, ...] = ()
     """Damaged records that were deleted, to be made again."""
 
@@ -68,15 +81,15 @@ def verify(
 ) -> Report:
     """Check records: checksum, names, shapes, types, values.
 
-    A record is damaged when its bytes are not those in the manifest (or the index of a packed store), when it
-    cannot be read, when names, types or shapes differ from those of more than half of the records, or when a
-    value is not finite.
+    A record is damaged when its bytes are not those that were written, when it cannot be read or belongs
+    elsewhere, when names, types or shapes differ from those of more than half of the records, or when a value
+    is not finite. A row of the manifest with another checksum is no damage of the record: see `old_row`.
 
     Args:
         store: the store, packed or not.
         sample: records to look at, chosen by the seed; None: all.
         seed: fixes the choice.
-        look_again: compares a record with its source.
+        look_again: compares a record with its source; see `semrepa.data.decode_again`.
         looks: records, among those that are whole, on which `look_again` is called.
         delete: delete damaged records, so that prepare makes them again.
 
@@ -95,7 +108,7 @@ def verify(
     rows = read_rows(store.folder, ("status", "checksum"))
     found = _Findings()
     for clip_id in ids:
-        _check(store, clip_id, _noted_checksum(store, clip_id, rows), found)
+        _check(store, clip_id, rows.get(clip_id), found)
     found.compare_layouts()
     if look_again is not None:
         whole = [clip_id for clip_id in ids if clip_id not in found.damaged]
@@ -103,14 +116,31 @@ def verify(
     deleted = sorted(found.damaged) if delete else []
     for clip_id in deleted:
         store.path(clip_id).unlink(missing_ok=True)
-    done = [clip_id for clip_id, row in rows.items() if row["status"] == "done"]
+    return _report(store, found, len(ids), set(everything), rows, deleted)
+
+
+def _report(
+    store: FeatureStore,
+    found: "_Findings",
+    checked: int,
+    everything: set[str],
+    rows: Mapping[str, Mapping[str, Any]],
+    deleted: Sequence[str],
+) -> Report:
+    """Put together what was found in records with what the manifest and the folder say."""
+    done = {clip_id for clip_id, row in rows.items() if row["status"] == "done"}
+    gone = done - everything
+    left_out = gone & set(store.rejects())
     return Report(
-        checked=len(ids),
+        checked=checked,
         damaged={clip_id: tuple(found.damaged[clip_id]) for clip_id in sorted(found.damaged)},
         odd=found.odd_statistics(),
         foreign=() if isinstance(store, PackedStore) else tuple(_foreign(store)),
-        without_row=tuple(sorted(set(everything) - set(done))) if rows else (),
-        without_record=tuple(sorted(set(done) - set(everything))),
+        without_row=tuple(sorted(everything - done)) if rows else (),
+        old_row=tuple(sorted(found.old_row | left_out)),
+        without_record=tuple(sorted(gone - left_out)),
+        compared=found.compared,
+        not_compared=dict(sorted(found.not_compared.items())),
         deleted=tuple(deleted),
     )
 
@@ -122,6 +152,9 @@ class _Findings:
         self.damaged: dict[str, list[str]] = {}
         self.layouts: dict[str, Layout] = {}
         self.statistics: dict[str, dict[str, float]] = {}
+        self.old_row: set[str] = set()
+        self.compared = 0
+        self.not_compared: dict[str, str] = {}
 
     def damage(self, clip_id: str, problem: str) -> None:
         self.damaged.setdefault(clip_id, []).append(problem)
@@ -155,39 +188,46 @@ class _Findings:
         return {clip_id: tuple(problems) for clip_id, problems in sorted(odd.items())}
 
 
-def _noted_checksum(store: FeatureStore, clip_id: str, rows: dict[str, dict[str, Any]]) -> str | None:
-    if isinstance(store, PackedStore):
-        return store.places[clip_id].sha256
-    row = rows.get(clip_id, {})
-    return row.get("checksum") if row.get("status") == "done" else None
-
-
-def _check(store: FeatureStore, clip_id: str, checksum: str | None, found: _Findings) -> None:
+def _check(store: FeatureStore, clip_id: str, row: Mapping[str, Any] | None, found: _Findings) -> None:
     """Look at one record by itself."""
     try:
         data = store.read_bytes(clip_id)
-        if checksum and measured(data).checksum != checksum:
-            found.damage(clip_id, "its checksum is not the one that was noted when it was made")
-        record = load(data)
+        record, origin = from_bytes(data)
     except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
         found.damage(clip_id, f"cannot be read: {error}")
         return
+    checksum = measured(data).checksum
+    if problem := misplaced(origin, clip_id, store.fingerprint):
+        found.damage(clip_id, f"it {problem}")
+    elif not is_whole(data) or (isinstance(store, PackedStore) and checksum != store.places[clip_id].sha256):
+        found.damage(clip_id, "its checksum is not the one that was noted when it was made")
+    elif row and row["status"] == "done" and row["checksum"] not in (None, checksum):
+        found.old_row.add(clip_id)
     found.layouts[clip_id] = tuple(
         sorted((name, str(value.dtype), _usual_shape(name, value)) for name, value in record.items())
     )
-    for name, value in record.items():
-        if not value.is_floating_point():
-            continue
-        bad = value.isinf() if name.startswith(MAY_BE_NAN) else ~value.isfinite()
-        if bad.any():
-            found.damage(
-                clip_id, f"{name} has {int(bad.sum())} of {value.numel()} values that are not finite"
-            )
+    for name, bad in _not_finite(record).items():
+        said = f"{name} has {int(bad.sum())} of {bad.numel()} values that are not finite"
+        found.damage(clip_id, said)
     statistics = found.statistics.setdefault(clip_id, {})
     for name in ("latents", "depth_latents"):
         if name in record and record[name].numel() > 1:
             values = record[name].float()
             statistics |= {f"mean of {name}": values.mean().item(), f"spread of {name}": values.std().item()}
+
+
+def _not_finite(record: Record) -> Record:
+    """Where values are not finite that must be, by name; frames without a face have none to measure."""
+    found: Record = {}
+    for name, value in record.items():
+        if not value.is_floating_point():
+            continue
+        bad, mask = ~value.isfinite(), record.get("face_mask")
+        if name.startswith(MAY_BE_NAN) and mask is not None and len(mask) == len(value):
+            bad[~mask] &= ~value[~mask].isnan()
+        if bad.any():
+            found[name] = bad
+    return found
 
 
 def _usual_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:
@@ -197,7 +237,12 @@ def _usual_shape(name: str, value: torch.Tensor) -> tuple[int, ...]:
 
 def _look_again(store: FeatureStore, ids: Sequence[str], look_again: LookAgain, found: _Findings) -> None:
     for clip_id in ids:
-        problem = look_again(clip_id, store.read(clip_id))
+        try:
+            problem = look_again(clip_id, store.read(clip_id))
+        except NotComparedError as error:
+            found.not_compared[clip_id] = str(error)
+            continue
+        found.compared += 1
         if problem:
             found.damage(clip_id, problem)
 
@@ -205,7 +250,7 @@ def _look_again(store: FeatureStore, ids: Sequence[str], look_again: LookAgain, 
 def _foreign(store: FeatureStore) -> Iterator[str]:
     """Files and folders that this kit does not put into a store."""
     own = {path.relative_to(store.folder) for path in map(store.path, store.ids())}
-    places = {"fingerprint.json", "padding.safetensors", "rejects.jsonl", UNFINISHED, FOLDER}
+    places = {"fingerprint.json", PADDING, rejects.TOGETHER, rejects.FOLDER, UNFINISHED, FOLDER}
     for path in sorted(store.folder.rglob("*")):
         below = path.relative_to(store.folder)
         is_report = below.match("report*.json") and len(below.parts) == 1

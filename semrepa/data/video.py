@@ -4,7 +4,6 @@ A clip is read with decord where decord is right and with PyAV where it is not; 
 which.
 """
 
-import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,10 +15,11 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from semrepa.data.decoding import pictures
+from semrepa.data.decoding import opening, pictures
 from semrepa.data.decoding.child import SHARED
-from semrepa.data.decoding.opening import VideoInfo, probe
-from semrepa.data.sampling import TOLERANCE, Backend, ClipError, MissingClipError, Sampling, content_box
+from semrepa.data.decoding.opening import VideoInfo
+from semrepa.data.sampling import TOLERANCE, Backend, Box, ClipError, MissingClipError, Sampling, content_box
+from semrepa.files import whole_file
 
 __all__ = [
     "TOLERANCE",
@@ -27,7 +27,6 @@ __all__ = [
     "MissingClipError",
     "VideoClip",
     "VideoInfo",
-    "check_changes",
     "content_box",
     "probe",
     "read_clip",
@@ -44,18 +43,42 @@ class VideoClip:
     """RGB, 0 to 255."""
     timestamps: tuple[float, ...]
     """When each source frame came on screen, seconds after the first shown frame."""
-    content: tuple[int, int, int, int]
+    content: Box
     """Top, left, height, width of the picture inside the frame; the rest is black padding."""
     backend: Literal["decord", "pyav"]
     """Reader that was used; they differ in the last bits where they scale."""
     num_valid: int
     """Frames that the video shows; the others, after them, repeat its last picture."""
+    pictures: UInt8[Tensor, "n 3 h w"]
+    """The same pictures without padding: of the source's own shape and size if asked for, else as they are
+    in the frames."""
 
 
 def reader_versions() -> dict[str, str | None]:
     """Versions of the readers, which decide the last bits of every pixel; None where one is not installed."""
     decord = pictures.decord
     return {"pyav": av.__version__, "decord": decord.__version__ if decord else None}
+
+
+def probe(path: str | Path, *, timeout: float | None = None) -> VideoInfo:
+    """Read size, rate, codec and rotation of a video file; decodes one frame.
+
+    Args:
+        path: video file.
+        timeout: as in `read_clip`.
+
+    Returns:
+        What the file says about itself.
+
+    Raises:
+        MissingClipError: when there is no such file; it is a FileNotFoundError too.
+        ClipError: when the file is empty, no video, or has no frame that can be decoded; or as in
+            `read_clip`, "timeout" and "crashed".
+        ValueError: when the timeout makes no sense.
+    """
+    if timeout is None:
+        return opening.probe(path)
+    return SHARED.probe(Path(path), _checked(timeout))
 
 
 def read_clip(
@@ -68,6 +91,7 @@ def read_clip(
     pad_last: bool = False,
     backend: Backend = "auto",
     timeout: float | None = None,
+    picture_side: int | None = None,
 ) -> VideoClip:
     """Sample frames from a video file by time stamp and bring them to one size.
 
@@ -84,6 +108,9 @@ def read_clip(
         backend: "auto" reads with decord where it is right; "pyav" reads all with PyAV.
         timeout: seconds after which decoding is given up. It then runs in a child process, and a decoder that
             crashes does no harm either. None: in this process, without a limit.
+        picture_side: also give the pictures at the source's own shape and resolution, scaled down, evenly,
+            only where their shorter side is longer than this, pixels. It costs a second pass where decord
+            reads the frames and the picture in them has another size.
 
     Returns:
         The frames with their source time stamps and where the picture lies in them.
@@ -95,48 +122,35 @@ def read_clip(
         ValueError: when the request makes no sense.
     """
     sampling = Sampling(
-        num_frames=num_frames, fps=fps, size=size, start=start, pad_last=pad_last, backend=backend
+        num_frames=num_frames,
+        fps=fps,
+        size=size,
+        start=start,
+        pad_last=pad_last,
+        backend=backend,
+        picture_side=picture_side,
     )
     if timeout is None:
         found = pictures.decode_clip(Path(path), sampling)
-    elif timeout > 0:
-        found = SHARED.decode(Path(path), sampling, timeout)
     else:
+        found = SHARED.decode(Path(path), sampling, _checked(timeout))
+    return _as_clip(found)
+
+
+def _checked(timeout: float) -> float:
+    if timeout <= 0:
         raise ValueError(f"got timeout={timeout}; expected seconds above 0; ask for 60, or None for no limit")
-    return VideoClip(
-        torch.from_numpy(found.frames), found.timestamps, found.content, found.backend, found.num_valid
-    )
+    return timeout
 
 
-def check_changes(clip: VideoClip, *, max_repeats: float = 0.5, min_change: float = 0.1) -> None:
-    """Refuse a clip in which too little happens to learn motion from.
-
-    Args:
-        clip: the clip; padding and frames after the end do not count.
-        max_repeats: largest share of frames that may show the same source frame as the one before.
-        min_change: mean difference, 0 to 255, that some frame must have to the one before.
-
-    Raises:
-        ClipError: when frames repeat too often ("too_many_duplicate_frames") or nothing moves ("static").
-    """
-    times = np.diff(clip.timestamps[: clip.num_valid])
-    if len(times) == 0:
-        return
-    repeats = float((times < TOLERANCE).mean())
-    if repeats > max_repeats:
-        message = f"got a clip in which {repeats:.0%} of the frames repeat the one before; expected at most "
-        raise ClipError(
-            "too_many_duplicate_frames", f"{message}{max_repeats:.0%}; use a video of a higher rate"
-        )
-    top, left, height, width = clip.content
-    inside = clip.frames[: clip.num_valid, :, top : top + height, left : left + width]
-    small = inside[:, :, ::2, ::2].to(torch.int16)
-    change = (small[1:] - small[:-1]).abs().float().mean((1, 2, 3)).max().item()
-    if change < min_change:
-        message = (
-            f"got a clip whose frames differ by {change:.2f} of 255 at most; expected {min_change:g} or more"
-        )
-        raise ClipError("static", f"{message}; leave still pictures out")
+def _as_clip(found: pictures.Decoded) -> VideoClip:
+    """Arrays as tensors; pictures are colours first too, but not in memory."""
+    frames = torch.from_numpy(found.frames)
+    top, left, height, width = found.content
+    shown = frames[:, :, top : top + height, left : left + width]
+    if found.pictures is not None:
+        shown = torch.from_numpy(found.pictures).permute(0, 3, 1, 2)
+    return VideoClip(frames, found.timestamps, found.content, found.backend, found.num_valid, shown)
 
 
 def write_video(
@@ -171,20 +185,15 @@ def write_video(
         raise ValueError(
             f"got frames of {array.shape[2]}x{array.shape[3]}; expected even height and width; crop one row"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.mp4")
-    try:
-        _encode(unfinished, array, Fraction(fps).limit_denominator(1001), crf)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with whole_file(path, durable=False) as growing:
+        _encode(growing, array, Fraction(fps).limit_denominator(1001), crf)
     return path
 
 
 def _encode(path: Path, frames: np.ndarray, rate: Fraction, crf: int) -> None:
     """Encode (n, 3, H, W) uint8; one thread, so that the bytes do not depend on the machine."""
     options = {"crf": str(crf), "preset": "medium", "threads": "1"}
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.height, stream.width = frames.shape[2:]
         stream.pix_fmt = "yuv420p"

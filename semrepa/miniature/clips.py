@@ -2,13 +2,13 @@
 
 import json
 import logging
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from semrepa.files import whole_file
 from semrepa.world import render_clip, sample_spec
 
 _log = logging.getLogger(__name__)
@@ -44,16 +44,9 @@ def _render_shard(folder: Path, first_seed: int, count: int) -> Path:
             clip.face_visible,
         )
         captions.append(spec.caption)
-    partial = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(
-        partial,
-        frames=frames,
-        depth=depth,
-        boxes=boxes,
-        visible=visible,
-        captions=np.array(json.dumps(captions)),
-    )
-    partial.replace(path)
+    names = np.array(json.dumps(captions))
+    with whole_file(path, durable=False) as growing, growing.open("wb") as file:
+        np.savez(file, frames=frames, depth=depth, boxes=boxes, visible=visible, captions=names)
     return path
 
 

@@ -1,7 +1,6 @@
 """Rendered pictures of faces with exact answers: what the mini detector and recogniser are trained on."""
 
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from semrepa.files import whole_file
 from semrepa.world import render_clip, sample_spec
 
 _log = logging.getLogger(__name__)
@@ -107,9 +107,8 @@ def _render_shard(path: Path, first: int) -> None:
     jpegs = rows.pop("jpegs")
     arrays: dict[str, Any] = {key: np.stack(values) for key, values in rows.items()}
     arrays |= {"bytes": np.concatenate(jpegs), "ends": np.cumsum([len(jpeg) for jpeg in jpegs])}
-    partial = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with whole_file(path, durable=False) as growing, growing.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_pictures(folder: Path, *, first: int, people: int, workers: int = 1) -> Pictures:

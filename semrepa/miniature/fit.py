@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from semrepa.files import whole_file
 from semrepa.runtime import autocast
 
 _log = logging.getLogger(__name__)
@@ -131,16 +132,14 @@ def _follow_average(average: list[Tensor], trained: list[Tensor], rate: float) -
 def _save(
     path: Path, model: nn.Module, average: list[Tensor], optimizer: torch.optim.Optimizer, step: int
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".tmp")
     state = {
         "model": model.state_dict(),
         "average": average,
         "optimizer": optimizer.state_dict(),
         "step": step,
     }
-    torch.save(state, partial)
-    partial.replace(path)
+    with whole_file(path, durable=False) as growing, growing.open("wb") as file:
+        torch.save(state, file)
 
 
 def _resume(path: Path, model: nn.Module, average: list[Tensor], optimizer: torch.optim.Optimizer) -> int:

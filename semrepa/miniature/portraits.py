@@ -4,7 +4,6 @@ Reading a face from latents must hold for people who were never seen, so the num
 than the number of frames of each; a single frame costs a twentieth of a clip.
 """
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 from semrepa import depth as depth_maps
 from semrepa.config import Config
 from semrepa.data.dataset import Batch
+from semrepa.files import whole_file
 from semrepa.miniature.clips import SIZE
 from semrepa.miniature.fit import Recipe, fit
 from semrepa.models.cogvideox import CogVideoX
@@ -44,9 +44,8 @@ def _render(folder: Path, first: int) -> Path:
         spec = sample_spec(seed, shot="half" if seed % 3 == 0 else "portrait")
         clip = render_clip(spec, size=SIZE, num_frames=1, start=seed % 8 * 0.5)
         frames[index], depth[index] = clip.frames[0], clip.depth[0]
-    partial_path = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(partial_path, frames=frames, depth=depth)
-    partial_path.replace(path)
+    with whole_file(path, durable=False) as growing, growing.open("wb") as file:
+        np.savez(file, frames=frames, depth=depth)
     return path
 
 

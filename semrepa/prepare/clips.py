@@ -52,12 +52,13 @@ def render_row(row: ClipRow, *, size: tuple[int, int], num_frames: int, fps: flo
     return write_video(row.path, clip.frames, fps=fps, crf=crf)
 
 
-def ensure_rows(cfg: Config, cache_dir: str | Path) -> list[ClipRow]:
+def ensure_rows(cfg: Config, cache_dir: str | Path, *, allow_missing: bool = False) -> list[ClipRow]:
     """List all clips of a run; renders the extra clips of the sample world that are not in the cache yet.
 
     Args:
         cfg: `data.index` names the index, `data.extra_train` and `data.extra_heldout` count the extra clips.
         cache_dir: folder for rendered clips; those of one size and frame rate share a folder.
+        allow_missing: as in `read_index`.
 
     Returns:
         The rows of the index, then the extra training clips, then the extra held-out clips.
@@ -66,7 +67,7 @@ def ensure_rows(cfg: Config, cache_dir: str | Path) -> list[ClipRow]:
         FileNotFoundError: when the index or videos it names are missing.
         ValueError: when lines of the index are wrong, or an id is used by an extra clip.
     """
-    listed = read_index(cfg.data.index)
+    listed = read_index(cfg.data.index, allow_missing=allow_missing)
     extra = _extra_rows(cfg, Path(cache_dir))
     clash = sorted({row.id for row in listed} & {row.id for row in extra})
     if clash:

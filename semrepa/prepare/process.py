@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semrepa.config import Config
 from semrepa.data.index import ClipRow
+from semrepa.data.motion import check_motion, measure_motion
 from semrepa.data.store import Record, Reject
 from semrepa.data.video import ClipError, VideoClip, read_clip
 from semrepa.depth import colorize, depth_range, normalize
@@ -52,7 +53,13 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - began
 
 
-def process_clip(row: ClipRow, models: Models, cfg: Config, facts: dict[str, Any]) -> Record | Reject:
+def process_clip(
+    row: ClipRow,
+    models: Models,
+    cfg: Config,
+    facts: dict[str, Any],
+    read: Callable[[], VideoClip] | None = None,
+) -> Record | Reject:
     """Make the record of one clip. Faults of the data are no errors.
 
     Args:
@@ -60,34 +67,76 @@ def process_clip(row: ClipRow, models: Models, cfg: Config, facts: dict[str, Any
         models: all networks.
         cfg: resolved config.
         facts: the clip's row of the manifest, which gets what is found on the way; `seconds` by stage.
+        read: gives the clip as `read_row` does, such as one that has been read ahead; None: reads it now.
 
     Returns:
         The record, or why the clip is left out.
     """
     try:
-        with timed(facts["seconds"], "read"):
-            limit = cfg.data.read_timeout
-            clip = read_clip(row.path, start=row.start, timeout=limit, **cfg.video.shape)
-        facts |= {"backend": clip.backend, "valid_frames": clip.num_valid}
-        return _look(row, clip, models, cfg, facts["seconds"])
+        return look(row, read() if read else read_row(row, cfg, facts), models, cfg, facts)
     except ClipError as error:
         return Reject(row.id, error.reason, str(error))
 
 
-def _look(row: ClipRow, clip: VideoClip, models: Models, cfg: Config, seconds: dict[str, float]) -> Record:
-    """Ask all networks about a clip; a ClipError says why it cannot be used."""
+def read_row(row: ClipRow, cfg: Config, facts: dict[str, Any]) -> VideoClip:
+    """Read a clip; a thread may do so while the networks look at another one.
+
+    Args:
+        row: the clip.
+        cfg: resolved config.
+        facts: the clip's row of the manifest, which gets what is found.
+
+    Returns:
+        The clip.
+
+    Raises:
+        ClipError: it cannot be used; says why.
+    """
+    with timed(facts["seconds"], "read"):
+        limits = {"timeout": cfg.data.read_timeout, "picture_side": cfg.data.picture_side}
+        clip = read_clip(row.path, start=row.start, **limits, **cfg.video.shape)
+        motion = measure_motion(clip)
+    facts |= {"backend": clip.backend, "valid_frames": clip.num_valid}
+    if motion is not None:
+        facts |= {"motion": motion.mean, "jump": motion.jump}
+        data = cfg.data
+        check_motion(motion, max_repeats=data.max_repeats, min_change=data.min_change, max_jump=data.max_jump)
+    return clip
+
+
+def look(row: ClipRow, clip: VideoClip, models: Models, cfg: Config, facts: dict[str, Any]) -> Record:
+    """Ask all networks about a clip.
+
+    Args:
+        row: the clip.
+        clip: what `read_row` gave.
+        models: all networks.
+        cfg: resolved config.
+        facts: the clip's row of the manifest, which gets what is found.
+
+    Returns:
+        The record.
+
+    Raises:
+        ClipError: it cannot be used; says why.
+    """
+    seconds = facts["seconds"]
     with timed(seconds, "people"):
-        sighting = models.teachers.people(clip.frames)
+        sighting = models.teachers.people(clip.pictures, clip.content)
+    facts |= {"person_score": sighting.score, "person_area": sighting.area}
     if not sighting.present or sighting.box is None:
         found = f"best score {sighting.score:.2f}, area {sighting.area:.3f}"
         remedy = "expected a person; lower data.min_person_score or leave it out"
         raise ClipError("no_person", f"got {row.path} with nobody in it ({found}); {remedy}")
     with timed(seconds, "face"):
-        track = models.teachers.face(clip.frames)
+        track = models.teachers.face(clip.pictures, clip.content)
     with timed(seconds, "depth"):
         depth_frames, value_range = _look_deep(row, clip, cfg, models.teachers.depth)
     with timed(seconds, "vae"):
         latents = _encode(models.vae, [clip.frames[None], depth_frames])
+    if not torch.isfinite(latents).all():
+        message = f"got latents of {row.path} that are no numbers; expected finite float16"
+        raise ClipError("no_latents", f"{message}; set model.dtype to float32 or leave it out")
     return {
         "latents": latents[0],
         "depth_latents": latents[1],

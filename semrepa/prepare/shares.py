@@ -63,6 +63,18 @@ class Share(NamedTuple):
         known = ", or ".join(" and ".join(pair) for pair in VARIABLES)
         raise ValueError(f"ranks: got no share from the environment; expected {known}; start with a launcher")
 
+    def part(self, number: int, count: int) -> "Share":
+        """Divide this share again.
+
+        Args:
+            number: of the part, from 0.
+            count: parts in all.
+
+        Returns:
+            A share whose clips are all of this one; the parts together have each of them once.
+        """
+        return Share(self.rank + self.world * number, self.world * count)
+
     def of(self, rows: Sequence[ClipRow]) -> list[ClipRow]:
         """The clips of this process.
 

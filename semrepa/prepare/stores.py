@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,14 @@ from semrepa.data.store import FeatureStore, fingerprint_hash
 from semrepa.data.video import reader_versions
 from semrepa.prepare.clips import world_hash
 from semrepa.provenance import Provenance, sha256_of
-from semrepa.runtime import compute_dtype, pick_device
+from semrepa.runtime import compute_dtype, pick_device, write_json
 from semrepa.weights import check_weights
 
-SCHEMA = 2
+SCHEMA = 3
 """Raised when records change their meaning, so that older stores are not mistaken for new ones."""
+POLICY = {"static": "min_change", "too_many_duplicate_frames": "max_repeats", "cut": "max_jump"}
+"""Reasons that are matters of choice, and the limit in the `data` section behind each. Limits change no
+number of a record, so they are not in the fingerprint: one store goes on when they change."""
 
 
 def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, Any]:
@@ -36,6 +39,7 @@ def fingerprint(cfg: Config, weights: Sequence[Provenance]) -> dict[str, Any]:
         "schema": SCHEMA,
         "readers": reader_versions(),
         "video": asdict(cfg.video),
+        "picture_side": cfg.data.picture_side,
         "vae": sha256_of(folder / "vae"),
         "text_encoder": sha256_of(folder / "text_encoder"),
         "tokenizer": sha256_of(folder / "tokenizer"),
@@ -83,7 +87,22 @@ def open_store(cfg: Config, cache_dir: str | Path) -> FeatureStore:
     """
     made_from = fingerprint(cfg, check_weights(cfg, ("model", "depth", "face", "people")))
     folder = Path(cfg.data.store or Path(cache_dir) / f"store-{fingerprint_hash(made_from)}")
-    return FeatureStore(folder, made_from)
+    store = FeatureStore(folder, made_from)
+    _reconsider(store, {name: getattr(cfg.data, name) for name in POLICY.values()})
+    return store
+
+
+def _reconsider(store: FeatureStore, limits: dict[str, object]) -> None:
+    """Have clips that were left out for other limits tried again by the next run."""
+    file = store.folder / "policy.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if before == limits:
+        return
+    changed = [reason for reason, name in POLICY.items() if before.get(name) != limits[name]]
+    for reject in store.rejects().values():
+        if reject.reason in changed:
+            store.reject(replace(reject, source=""))
+    write_json(file, limits)
 
 
 def text_hash(made_from: Mapping[str, object]) -> str:

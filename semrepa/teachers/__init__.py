@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from semrepa.data.index import ClipRow
+from semrepa.data.sampling import Box
 from semrepa.runtime import Provenance
 from semrepa.shapes import Depth, Frames
 
@@ -24,7 +25,7 @@ class FaceTrack:
     mask: Bool[Tensor, " n"]
     """True on frames where the person's face was found and is a good enough view to recognise."""
     boxes: Float[Tensor, "n 4"]
-    """Left, top, right, bottom in pixels of the given frames, NaN where the face is missing."""
+    """Left, top, right, bottom in pixels of the clip's frames, NaN where the face is missing."""
     points: Float[Tensor, "n 5 2"]
     """Eyes, nose, mouth corners (x, y) in pixels, NaN where the face is missing."""
     scores: Float[Tensor, " n"]
@@ -32,7 +33,7 @@ class FaceTrack:
     sizes: Float[Tensor, " n"]
     """Shorter side of the box in pixels, NaN where the face is missing."""
     cuts: Float[Tensor, " n"]
-    """Share of the face outside the frame in [0, 1], NaN where the face is missing."""
+    """Share of the face outside the picture in [0, 1], NaN where the face is missing."""
     yaws: Float[Tensor, " n"]
     """Turn of the head: nose off the eyes' middle along the line of the eyes, in eye distances; positive to
     the right of the picture, about 0.5 in half profile, NaN where the face is missing."""
@@ -68,11 +69,13 @@ class FaceTeacher(Protocol):
     provenance: Provenance
     """Which model files answer."""
 
-    def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> FaceTrack:
+    def __call__(self, frames: UInt8[Tensor, "n 3 H W"], content: Box | None = None) -> FaceTrack:
         """Follow one person's face through a clip.
 
         Args:
-            frames: (n, 3, H, W) RGB, 0 to 255.
+            frames: (n, 3, H, W) RGB, 0 to 255; best at the source's own shape and resolution.
+            content: top, left, height and width that they take in the clip's own frames, in whose pixels to
+                answer; None: the given frames are the clip's own.
 
         Returns:
             The track; every frame is masked when there is no face.

@@ -10,6 +10,7 @@ from insightface.app import FaceAnalysis
 from jaxtyping import UInt8
 from torch import Tensor
 
+from semrepa.data.sampling import Box, ClipError, placed
 from semrepa.provenance import Provenance
 from semrepa.teachers import FaceTrack
 from semrepa.teachers.align import CROP, aligned_crop
@@ -54,7 +55,7 @@ class InsightFaceTeacher:
             detector_size: width and height of the detector's canvas in pixels, multiples of 32. Frames are
                 scaled to fit and padded with black, always to this size, as in the published pipelines.
             min_score: least detection score in (0, 1).
-            min_size: least shorter side of a face box, pixels of the given frames.
+            min_size: least shorter side of a face box, pixels of the clip's frames.
             max_cut: largest share of the face outside the frame, 0 to 1.
             max_yaw: furthest turn of the head, eye distances (see `semrepa.teachers.quality.yaws`).
             providers: ONNX Runtime execution providers in order of preference; those that are not installed
@@ -83,11 +84,13 @@ class InsightFaceTeacher:
         for file, digest in found.hashes.items():
             log.info("face pack: %s (sha256 %s) runs on %s", file, digest, ", ".join(self.providers))
 
-    def __call__(self, frames: UInt8[Tensor, "n 3 H W"]) -> FaceTrack:
+    def __call__(self, frames: UInt8[Tensor, "n 3 H W"], content: Box | None = None) -> FaceTrack:
         """Follow one person's face through a clip.
 
         Args:
-            frames: (n, 3, H, W) uint8 RGB, 0 to 255.
+            frames: (n, 3, H, W) uint8 RGB, 0 to 255, without padding where `content` is given.
+            content: top, left, height and width that they take in the clip's own frames, in whose pixels
+                boxes, points and sizes are given, and `min_size` counts; None: in pixels of `frames`.
 
         Returns:
             The track of the person whose face is the largest good view in the first frame that shows one.
@@ -97,14 +100,15 @@ class InsightFaceTeacher:
             TypeError: If the frames are not a uint8 tensor.
             ValueError: If the shape is wrong.
         """
-        faces = self.find(frames)
+        faces = self.find(frames, content)
         return as_track(faces, follow(faces))
 
-    def find(self, frames: UInt8[Tensor, "n 3 H W"]) -> list[Faces]:
+    def find(self, frames: UInt8[Tensor, "n 3 H W"], content: Box | None = None) -> list[Faces]:
         """Find, judge and embed the faces of every frame, at most the `CROWD` largest of each.
 
         Args:
             frames: (n, 3, H, W) uint8 RGB, 0 to 255.
+            content: as in a call.
 
         Returns:
             For each frame its faces, best score first.
@@ -114,18 +118,17 @@ class InsightFaceTeacher:
             ValueError: If the shape is wrong.
         """
         check_frames(frames)
-        images = np.ascontiguousarray(
-            frames.permute(0, 2, 3, 1).numpy(force=True)[..., ::-1]
-        )  # insightface wants BGR
-        found = [self._detect(image) for image in images]
-        crops = [
-            aligned_crop(image, p)
-            for image, (_, points, _) in zip(images, found, strict=True)
-            for p in points
-        ]
+        size = frames.shape[2], frames.shape[3]
+        found, crops = [], []
+        for frame in frames:
+            # insightface wants BGR; one frame at a time, since those of a source can be large
+            image = np.ascontiguousarray(frame.permute(1, 2, 0).numpy(force=True)[..., ::-1])
+            found.append(self._detect(image))
+            crops += [aligned_crop(image, points) for points in found[-1][1]]
         counts = [len(scores) for _, _, scores in found]
         embeds = np.split(self.embed(crops), np.cumsum(counts)[:-1])
-        return [self._judge(*one, e, images.shape[1:3]) for one, e in zip(found, embeds, strict=True)]
+        whole = zip(found, embeds, strict=True)
+        return [self._judge(boxes, points, scores, e, size, content) for (boxes, points, scores), e in whole]
 
     def embed(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Embed aligned faces, in batches where the recogniser takes them.
@@ -137,14 +140,16 @@ class InsightFaceTeacher:
             (k, 512) float32, L2-normalised.
 
         Raises:
-            ValueError: If the recogniser does not answer with 512 finite numbers for each face.
+            ClipError: If the recogniser does not answer with 512 finite numbers for each face; it is a
+                ValueError, its `reason` is "no_face_features".
         """
         parts = [self._features(list(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
         raw = np.concatenate(parts) if parts else np.zeros((0, EMBED_DIM), np.float32)
         if raw.shape != (len(crops), EMBED_DIM) or not np.isfinite(raw).all():
-            raise ValueError(
+            raise ClipError(
+                "no_face_features",
                 f"got {raw.shape} features for {len(crops)} faces from {self.recogniser.model_file}; "
-                f"expected {EMBED_DIM} finite numbers for each; use another recogniser"
+                f"expected {EMBED_DIM} finite numbers for each; use another recogniser",
             )
         return raw / np.maximum(np.linalg.norm(raw, axis=1, keepdims=True), 1e-9)
 
@@ -177,9 +182,14 @@ class InsightFaceTeacher:
         scores: np.ndarray,
         embeds: np.ndarray,
         size: tuple[int, int],
+        content: Box | None,
     ) -> Faces:
-        """The faces of a frame of this height and width, with their quality."""
-        side, cut, yaw = sizes(boxes), cuts(boxes, points, *size), yaws(points)
+        """The faces of a picture of this height and width, with their quality, in pixels of the frame."""
+        cut, yaw = cuts(boxes, points, *size), yaws(points)
+        if content is not None:
+            boxes = placed(boxes.reshape(-1, 2, 2), size, content).reshape(-1, 4)
+            points = placed(points, size, content)
+        side = sizes(boxes)
         usable = (side >= self.min_size) & (cut <= self.max_cut) & (np.abs(yaw) <= self.max_yaw)
         return Faces(
             boxes=boxes,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import ArrayLike
 
 from semrepa.ui.pictures import GAP, montage, one_clip, pick, to_array, to_images
-from semrepa.ui.show import is_headless, show
+from semrepa.ui.show import Lines, is_headless, show
 from semrepa.ui.style import (
     BLUE,
     CYCLE,
@@ -44,6 +44,8 @@ class Explorer:
     """First state, and the state of the static figure; the first choice where not given."""
     text: str = ""
     """One line that says what is shown."""
+    note: Callable[..., str] | None = None
+    """Pure: one keyword per control in, lines to be copied out, which stand between controls and picture."""
 
     def state(self) -> dict[str, object]:
         """The first state: one choice per control."""
@@ -57,7 +59,8 @@ class Explorer:
         """Build the interactive shell: one slider or menu per control above the picture.
 
         Returns:
-            An `ipywidgets.VBox` whose last child is the picture; moving a control redraws it.
+            An `ipywidgets.VBox` of controls, the note where there is one, and the picture; moving a control
+            redraws it.
         """
         import ipywidgets
 
@@ -70,23 +73,31 @@ class Explorer:
                 options=list(choices),
                 value=self.state()[name],
                 description=name.replace("_", " "),
+                style={"description_width": "initial"},
                 continuous_update=False,
             )
             for name, choices in self.controls.items()
         }
+        note = ipywidgets.HTML(Lines(self.note(**self.state())).html()) if self.note else None
 
         def redraw(_: object) -> None:
-            image.value = to_png(self.render(**{name: control.value for name, control in controls.items()}))
+            state = {name: control.value for name, control in controls.items()}
+            image.value = to_png(self.render(**state))
+            if self.note and note:
+                note.value = Lines(self.note(**state)).html()
 
         for control in controls.values():
             control.observe(redraw, names="value")
-        return ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), image])
+        row = ipywidgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+        return ipywidgets.VBox([row, *([note] if note else []), image])
 
     def _ipython_display_(self) -> None:
-        if is_headless():
-            show(self.static(), text=self.text)
-        else:
+        if not is_headless():
             show(self.widgets())
+            return
+        show(self.static(), text=self.text)
+        if self.note:
+            show(Lines(self.note(**self.state())))
 
 
 def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent channels") -> Explorer:

@@ -10,6 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
@@ -63,21 +64,39 @@ def png_size(figure: Figure) -> dict[str, dict[str, int]]:
     return {"image/png": {"width": round(width * SCREEN_DPI), "height": round(height * SCREEN_DPI)}}
 
 
-def show(item: object, *, text: str = "") -> None:
+def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = None) -> None:
     """Display a figure, a table, a page or an explorer; outside a kernel only log a line.
 
     Args:
         item: a matplotlib `Figure`, or any object that IPython can display.
         text: one line that goes beside the figure as `text/plain`.
+        plotly: an interactive version of the figure, see `bundle`.
     """
     from IPython.display import display
 
     if not in_kernel():
         logger.info("not in a notebook, nothing drawn: %s", text or type(item).__name__)
     elif isinstance(item, Figure):
-        display(bundle(item, text=text), raw=True, metadata=png_size(item))
+        display(bundle(item, text=text, plotly=plotly), raw=True, metadata=png_size(item))
     else:
         display(item)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines to be copied, in letters of one width."""
+
+    text: str
+    """The lines."""
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/html": self.html(), "text/plain": self.text}
+
+    def html(self) -> str:
+        """The lines as one self-contained HTML element."""
+        look = f"background:{PAPER};color:{INK};border:1px solid {FAINT};font:13px monospace"
+        layout = "padding:8px 10px;margin:2px 0;white-space:pre-wrap;line-height:1.4"
+        return f"<pre style='{look};{layout}'>{html.escape(self.text)}</pre>"
 
 
 class Table:

@@ -200,3 +200,11 @@ _WORDS = {
 def label_name(name: str) -> str:
     """Turn the name of a number into words, with an arrow towards better where it is a score."""
     return _WORDS.get(name, name.replace("_", " "))
+
+
+def squeezed(text: str, most: int) -> str:
+    """Shorten a name in its middle where it is longer than `most` letters, so that both ends can be read."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - most :]}"

@@ -91,3 +91,14 @@ def test_empty_and_missing(tmp_path: Path) -> None:
         read_index(tmp_path / "other.jsonl")
     with pytest.raises(FileNotFoundError, match=r"2 missing videos(.|\n)*c\.mp4\n.*d\.mp4"):
         read_index(index_of(tmp_path, GOOD, *({"path": f"{name}.mp4", "caption": ""} for name in "cd")))
+
+
+def test_some_videos_may_have_gone_meanwhile(tmp_path: Path) -> None:
+    index = index_of(tmp_path, GOOD, {"path": "gone.mp4", "caption": ""})
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    assert [row.id for row in read_index(index, allow_missing=True)] == ["a", "gone"]
+    with pytest.raises(FileNotFoundError, match="1 missing videos"):
+        read_index(index)
+    (tmp_path / "a.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match="2 missing videos"):
+        read_index(index, allow_missing=True)

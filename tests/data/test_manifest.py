@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from semrepa.data import manifest, manifest_files
+from semrepa.data.complete import complete
 from semrepa.data.manifest import (
     ManifestWriter,
     compact,
-    complete,
     copy_manifest,
     describe,
     query,
@@ -22,6 +22,7 @@ from semrepa.data.manifest import (
     summary,
 )
 from semrepa.data.manifest_files import COLUMNS, FOLDER
+from semrepa.data.rejects import Reject
 from semrepa.data.store import FeatureStore
 from tests.data.killing import killed_after
 
@@ -223,12 +224,13 @@ def test_damaged_files_and_torn_lines(tmp_path: Path) -> None:
 
 def test_columns_of_other_versions_are_read(tmp_path: Path) -> None:
     with ManifestWriter(tmp_path, "w") as writer:
-        writer.append({"clip_id": "b", "status": "done", "fps": 8})
+        writer.append({"clip_id": "b", "status": "done", "fps": 8, "motion": 1.5})
     old = pa.table({"clip_id": ["a"], "status": ["done"], "written": [1], "gone": [2]})
     pq.write_table(old, tmp_path / FOLDER / "old.parquet")
-    assert read_manifest(tmp_path).select(["clip_id", "fps"]).to_pylist() == [
-        {"clip_id": "a", "fps": None},
-        {"clip_id": "b", "fps": 8},
+    new = ["clip_id", "fps", "motion", "person_area"]
+    assert read_manifest(tmp_path).select(new).to_pylist() == [
+        {"clip_id": "a", "fps": None, "motion": None, "person_area": None},
+        {"clip_id": "b", "fps": 8, "motion": 1.5, "person_area": None},
     ]
 
 
@@ -249,14 +251,42 @@ def test_records_tell_their_columns_and_missing_rows_are_added(tmp_path: Path) -
     assert describe(record) == told and describe({"latents": torch.zeros(1)}) == {}
     assert describe(record | {"face_mask": torch.zeros(4, dtype=torch.bool)})["face_size"] is None
     store = FeatureStore(tmp_path, {})
-    for clip_id in ("a", "b", "c"):
-        facts = store.write(clip_id, record)
+    facts = {clip_id: store.write(clip_id, record) for clip_id in ("a", "b", "c")}
     store.path("c").write_bytes(b"damaged")
     with ManifestWriter(tmp_path, "w") as writer:
         writer.append({"clip_id": "a", "status": "done", "fps": 8})
         assert complete(store, writer) == ["b"] and complete(store, writer) == []
     rows = read_rows(tmp_path)
     assert set(rows) == {"a", "b"} and rows["a"]["fps"] == 8
-    assert {name: rows["b"][name] for name in told} == told and rows["b"]["checksum"] == facts.checksum
+    assert {name: rows["b"][name] for name in told} == told and rows["b"]["checksum"] == facts["b"].checksum
     copy_manifest(tmp_path, tmp_path / "copy")
     assert read_rows(tmp_path / "copy") == rows
+
+
+def test_rows_of_what_was_replaced_before_a_kill_are_mended(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, {})
+    outcomes = ("same", "again", "left_out", "cut", "damaged", "retried")
+    with ManifestWriter(tmp_path, "w") as writer:
+        for clip_id in outcomes:
+            facts = store.write(clip_id, {"latents": torch.zeros(4)}, "old")
+            row = {"clip_id": clip_id, "status": "done", "checksum": facts.checksum, "fps": 8}
+            writer.append(row)
+        store.reject(Reject("retried", "too_short", "at first"))
+        writer.append({"clip_id": "retried", "status": "failed"})
+        # What a worker does before the row of each clip, and there it is killed.
+        same = store.write("same", {"latents": torch.zeros(4)}, "old")
+        again = store.write("again", {"latents": torch.ones(4)}, "new")
+        store.reject(Reject("left_out", "too_short", "short"))
+        store.reject(Reject("new", "no_person", "nobody"))
+        store.write("cut", {"latents": torch.ones(4)}, "old")
+        store.path("damaged").write_bytes(store.read_bytes("damaged")[:-1] + b"?")
+        assert complete(store, writer) == ["again", "cut", "left_out", "new"]
+        assert complete(store, writer) == []
+    rows = read_rows(tmp_path)
+    assert rows["same"]["checksum"] == same.checksum and rows["same"]["fps"] == 8
+    assert rows["again"]["checksum"] == again.checksum and rows["again"]["fps"] is None
+    assert {key: row["reject_reason"] for key, row in rows.items() if row["status"] == "rejected"} == {
+        "left_out": "too_short",
+        "new": "no_person",
+    }
+    assert rows["damaged"]["fps"] == 8 and rows["retried"]["status"] == "failed"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import unicodedata
 import warnings
@@ -15,6 +16,7 @@ from semrepa.data.ingest.extract import is_complete
 from semrepa.data.ingest.names import clip_id, join_key, source_of, split_of, unsafe_reason
 from semrepa.data.ingest.pieces import SplitFile, find_parts
 from semrepa.data.ingest.tables import parse_condition, read_csv
+from semrepa.files import whole_file
 from tests.data.archives import HEADER, A, B, C, contents, cut, lines, problems, run, table, zipped
 
 
@@ -409,13 +411,29 @@ def test_extraction_goes_on_where_it_stopped(tmp_path, parts, monkeypatch):
     untouched, short, wrong = (tmp_path / "videos" / A), (tmp_path / "videos" / B), contents(A)[:-1] + b"?"
     times = untouched.stat().st_mtime_ns, untouched.stat().st_ino
     short.write_bytes(b"short")
-    assert run(*arguments) == 0
+    with monkeypatch.context() as patched:  # what was extracted whole is not read again
+        patched.setattr("semrepa.data.ingest.extract.zlib.crc32", lambda *_: 1 / 0)
+        assert run(*arguments) == 0
     assert (untouched.stat().st_mtime_ns, untouched.stat().st_ino) == times
     assert short.read_bytes() == contents(B)
+    untouched.write_bytes(contents(A))  # a copy is read, and is fine
+    assert run(*arguments) == 0 and untouched.stat().st_ino == times[1]
     untouched.write_bytes(wrong)  # right size, wrong contents
     assert run(*arguments) == 0
     assert untouched.read_bytes() == contents(A)
     assert not (tmp_path / "videos" / C).exists()
+
+
+def test_leftovers_of_a_killed_extraction_are_cleared(tmp_path, parts):
+    (parts / "OpenVid_part0.zip").write_bytes(zipped([A]))
+    (tmp_path / "names.txt").write_text(A)
+    (tmp_path / "videos").mkdir()
+    with whole_file(tmp_path / "videos" / B) as mine:
+        left = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-999999-"))
+        left.write_bytes(b"half a video")
+        mine.touch()
+    assert run("extract", tmp_path / "names.txt", "--parts", parts, "--videos", tmp_path / "videos") == 0
+    assert sorted(file.name for file in (tmp_path / "videos").iterdir()) == sorted([A, B])
 
 
 def test_damaged_contents_are_not_kept(tmp_path, parts):

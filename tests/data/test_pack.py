@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from safetensors.torch import load
 
 from semrepa.data import pack as packing
 from semrepa.data.dataset import StoreDataset
-from semrepa.data.files import UNFINISHED
 from semrepa.data.manifest import ManifestWriter, read_rows
 from semrepa.data.pack import pack, unpack
 from semrepa.data.packed import PackedStore, ShardStream, open_for_reading, read_places
 from semrepa.data.store import FeatureStore, Reject
+from semrepa.files import UNFINISHED
 from tests.data.test_store import FINGERPRINT, record
 
 # How WebDataset takes a name apart (webdataset/tariterators.py, `base_plus_ext`).
@@ -146,10 +147,50 @@ def test_damaged_records_are_not_packed(store: FeatureStore, tmp_path: Path) -> 
         store.path("c1").write_bytes(data)
         with pytest.raises(ValueError, match=r"damaged record of 'c1'.*verify .* --delete"):
             pack(store, tmp_path / "packed")
+    other = FeatureStore(tmp_path / "foreign", {**FINGERPRINT, "vae": "other"})
+    other.write("c1", record(1))
+    store.path("c1").write_bytes(other.read_bytes("c1"))
+    with pytest.raises(ValueError, match=r"damaged record of 'c1'.*other settings:\n  vae: store 'abc'"):
+        pack(store, tmp_path / "packed")
     with pytest.raises(ValueError, match="got clips_per_shard=0"):
         pack(store, tmp_path / "packed", 0)
     with pytest.raises(ValueError, match=r"vae: store 'abc', this run 'other'"):
         pack(FeatureStore(tmp_path / "other", {**FINGERPRINT, "vae": "other"}), tmp_path / "packed")
+
+
+def test_a_record_whose_row_is_older_is_packed(store: FeatureStore, tmp_path: Path) -> None:
+    store.write("c1", record(2), "made again, killed before the row")
+    packed = pack(store, tmp_path / "packed")
+    assert packed.has("c1", "made again, killed before the row") and packed.measure("c1")
+
+
+def test_shards_of_another_store_are_refused_with_both_values(store: FeatureStore, tmp_path: Path) -> None:
+    packed = pack(store, tmp_path / "packed")
+    other = FeatureStore(tmp_path / "other", {**FINGERPRINT, "vae": "other"})
+    for clip_id in store.ids():
+        features = store.read(clip_id)
+        other.write(clip_id, features, "source")
+    foreign = pack(other, tmp_path / "packed other")
+    for file in foreign.folder.iterdir():
+        if file.name.startswith("shard") or file.name == "index.jsonl":
+            shutil.copy(file, packed.folder / file.name)
+    mixed = PackedStore(packed.folder)
+    assert not mixed.has("c1", "source") and foreign.has("c1", "source")
+    for read in (lambda: mixed.read("c1"), lambda: next(iter(ShardStream(mixed)))):
+        with pytest.raises(ValueError, match="vae: store 'abc', record 'other'"):
+            read()
+
+
+def test_rejects_of_both_sides_stay(store: FeatureStore, tmp_path: Path) -> None:
+    packed = pack(store, tmp_path / "packed")
+    back = FeatureStore(tmp_path / "back", FINGERPRINT)
+    back.reject(Reject("bad", "too_short", "newer"))
+    back.reject(Reject("own", "no_person", "only here"))
+    unpack(packed, back.folder)
+    assert {key: reject.message for key, reject in FeatureStore(back.folder).rejects().items()} == {
+        "bad": "newer",
+        "own": "only here",
+    }
 
 
 def test_unpacking_gives_the_store_back(store: FeatureStore, tmp_path: Path) -> None:

@@ -40,3 +40,12 @@ def test_more_looks_find_who_comes_later() -> None:
     assert not PersonFilter(detector=detector)(LATE).present
     assert PersonFilter(detector=detector, looks=3)(LATE).frame == 4
     assert PersonFilter(detector=detector, looks=99)(LATE).frame == 4
+
+
+def test_a_box_is_given_in_pixels_of_the_frame_and_the_area_of_the_picture() -> None:
+    half = PersonFilter(detector=drawn((20, 0, 60, 50, 0.7)))(WHITE, (0, 30, 50, 50))
+    assert half.box == (35, 0, 45, 25) and abs(half.area - 0.1) < 1e-9
+    beyond = PersonFilter(detector=drawn((190, 90, 999, 999, 0.9)))(WHITE, (0, 30, 50, 50))
+    assert beyond.box == (77.5, 45, 80, 50)
+    nobody = PersonFilter(detector=drawn())(WHITE, (0, 30, 50, 50))
+    assert (nobody.present, nobody.box) == (False, None)

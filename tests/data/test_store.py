@@ -6,14 +6,19 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from semrepa.data.dataset import StoreDataset, batch_indices, batches
-from semrepa.data.files import UNFINISHED
-from semrepa.data.store import FeatureStore, Record, Reject, fingerprint_hash, measured
+from semrepa.data.records import Origin, Record, is_whole, measured, read_origin
+from semrepa.data.rejects import Reject
+from semrepa.data.store import FeatureStore, fingerprint_hash
+from semrepa.files import UNFINISHED
 from tests.data.killing import killed_after
 
 FINGERPRINT = {"version": 1, "size": [16, 16], "vae": "abc"}
@@ -85,6 +90,57 @@ def test_only_records_in_their_place_are_listed(store: FeatureStore) -> None:
     assert store.ids() == [f"c{n}" for n in range(7)] and not store.has("c8")
 
 
+def test_a_record_found_alone_says_what_made_it(store: FeatureStore, tmp_path: Path) -> None:
+    store.write("c1", record(1), "a ü caption")
+    (tmp_path / "found").write_bytes(store.read_bytes("c1"))
+    assert read_origin(tmp_path / "found") == Origin("c1", "a ü caption", FINGERPRINT)
+    with safe_open(tmp_path / "found", framework="pt") as file:
+        assert list(file.metadata()) == ["semrepa"], "safetensors writes several in an order that changes"
+
+
+def test_all_processes_write_the_same_bytes(store: FeatureStore, tmp_path: Path) -> None:
+    code = f"""if True:
+        import torch
+        from semrepa.data.store import FeatureStore
+        from tests.data.test_store import record
+        store = FeatureStore({str(tmp_path / "other")!r}, {dict(reversed(FINGERPRINT.items()))!r})
+        print(store.write("c1", record(1), "source").checksum)"""
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == store.write("c1", record(1), "source").checksum
+
+
+def test_records_of_another_store_or_clip_are_refused_with_both_values(store, tmp_path: Path) -> None:
+    other = FeatureStore(tmp_path / "other", {**FINGERPRINT, "vae": "xyz"})
+    other.write("c1", record(1), "source")
+    store.write("c2", record(2), "source")
+    assert store.has("c2", "source")
+    for data, said in {
+        other.read_bytes("c1"): "made with other settings:\n  vae: store 'abc', record 'xyz'\nexpected",
+        store.read_bytes("c2"): "says that it is of clip 'c2'\nexpected",
+        save({"latents": torch.zeros(1)}, metadata={"source": "source"}): "does not say how it was made",
+        save({"latents": torch.zeros(1)}, metadata={"semrepa": "[]"}): "does not say how it was made",
+    }.items():
+        store.path("c1").write_bytes(data)
+        with pytest.raises(ValueError, match=f"got a record of 'c1' .* that .*{said}(.|\n)*verify"):
+            store.read("c1")
+        assert store.has("c1") and not store.has("c1", "source"), "it must be made again"
+
+
+def test_one_wrong_bit_anywhere_is_found_without_a_manifest(store: FeatureStore) -> None:
+    good = store.read_bytes("c1")
+    assert is_whole(good) and store.measure("c1") == measured(good)
+    for place in range(0, len(good), 7):
+        data = bytearray(good)
+        data[place] ^= 4
+        assert not is_whole(bytes(data)), place
+    assert not is_whole(good[:-1]) and not is_whole(good + b"x") and not is_whole(b"")
+    store.path("c1").write_bytes(data)
+    with pytest.raises(ValueError, match="its own checksum is another one"):
+        store.measure("c1")
+
+
 def test_killed_writers_leave_whole_records_only(tmp_path: Path) -> None:
     big = {"latents": torch.zeros(64, 1024, dtype=torch.float16)}
 
@@ -150,12 +206,16 @@ def test_unknown_and_unsafe_ids(store: FeatureStore) -> None:
         store.write("../c1", record(1))
 
 
+def lines(store: FeatureStore) -> list[str]:
+    """All lines on rejects of all processes."""
+    return [line for path in (store.folder / "rejects").iterdir() for line in path.read_text().splitlines()]
+
+
 def test_rejects_are_kept_until_a_record_comes(store: FeatureStore) -> None:
     for message in ("first", "second", "second"):
         store.reject(Reject("bad", "too_short", message))
     assert FeatureStore(store.folder).rejects() == {"bad": Reject("bad", "too_short", "second")}
-    assert json.loads((store.folder / "rejects.jsonl").read_text().splitlines()[0])["reason"] == "too_short"
-    assert len((store.folder / "rejects.jsonl").read_text().splitlines()) == 2
+    assert json.loads(lines(store)[0])["reason"] == "too_short" and len(lines(store)) == 2
     store.write("bad", record(1))
     assert store.rejects() == {}
     store.reject(Reject("bad", "too_short", "third"))
@@ -163,20 +223,51 @@ def test_rejects_are_kept_until_a_record_comes(store: FeatureStore) -> None:
 
 
 def test_torn_and_foreign_lines_among_rejects_are_left_out(store: FeatureStore) -> None:
-    file = store.folder / "rejects.jsonl"
     store.reject(Reject("bad", "too_short", "breaks\u2028here"))
-    with file.open("a") as lines:
-        lines.write('[1]\n{"other": 2}\n{"id": "worse", "rea')
+    (file,) = (store.folder / "rejects").iterdir()
+    with file.open("a") as open_file:
+        open_file.write('[1]\n{"other": 2}\n{"id": "worse", "rea')
     assert set(store.rejects()) == {"bad"}
     other = FeatureStore(store.folder)
     other.reject(Reject("dark", "no_person", "nobody"))
     assert set(store.rejects()) == set(other.rejects()) == {"bad", "dark"}
 
 
+def test_each_process_notes_rejects_in_a_file_of_its_own(store: FeatureStore) -> None:
+    def note(process: int) -> None:
+        own = FeatureStore(store.folder, FINGERPRINT)
+        for number in range(100):
+            own.reject(Reject(f"bad{process}-{number}", "too_short", "x" * 5000))
+        own.reject(Reject("both", "too_short", f"of {process}"))
+
+    fork = get_context("fork")
+    workers = [fork.Process(target=note, args=(process,)) for process in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(list((store.folder / "rejects").iterdir())) == 2
+    assert len(lines(store)) == 202 and len(store.rejects()) == 201
+
+
+def test_the_newest_reject_counts_whichever_file_it_is_in(store: FeatureStore, monkeypatch) -> None:
+    old = {"id": "bad", "reason": "too_short", "message": "of one file for all", "source": ""}
+    (store.folder / "rejects.jsonl").write_text(json.dumps(old) + "\n")
+    assert store.rejects()["bad"].message == "of one file for all"
+    for name, written in {"a": 30, "z": 20}.items():
+        line = {**old, "message": name, "written": written}
+        (store.folder / "rejects").mkdir(exist_ok=True)
+        (store.folder / "rejects" / f"{name}.jsonl").write_text(json.dumps(line) + "\n")
+    assert store.rejects()["bad"].message == "a"
+    monkeypatch.setattr("semrepa.data.rejects.time.time_ns", lambda: 5)  # a clock that is behind
+    store.reject(Reject("bad", "too_short", "new"))
+    assert store.rejects()["bad"].message == FeatureStore(store.folder).rejects()["bad"].message == "new"
+
+
 def test_noting_a_reject_reads_only_what_is_new(store: FeatureStore, monkeypatch) -> None:
     read: list[int] = []
     monkeypatch.setattr(
-        "semrepa.data.store.json.loads", lambda line: read.append(1) or json.JSONDecoder().decode(line)
+        "semrepa.data.rejects.json.loads", lambda line: read.append(1) or json.JSONDecoder().decode(line)
     )
     for number in range(50):
         store.reject(Reject(f"bad{number}", "too_short", "short"))

@@ -58,7 +58,7 @@ def test_every_kind_of_damage_is_named(store: FeatureStore) -> None:
     store.path("c01").write_bytes(b"")
     store.path("c02").write_bytes(b"<html>not found</html>")
     flipped = bytearray(store.read_bytes("c03"))
-    flipped[-1] ^= 1
+    flipped[len(flipped) // 2] ^= 1
     store.path("c03").write_bytes(flipped)
     one_inf = torch.zeros(3, 4, 8, 8).half().index_fill_(0, torch.tensor(0), torch.inf)
     for clip_id, wrong in {
@@ -86,6 +86,42 @@ def test_every_kind_of_damage_is_named(store: FeatureStore) -> None:
         "c09": "face_mask is missing",
     }.items():
         assert part in said[clip_id]
+
+
+def test_records_that_belong_elsewhere_are_damage(store: FeatureStore, tmp_path: Path) -> None:
+    other = FeatureStore(tmp_path / "other", {"version": 2})
+    other.write("c01", record(1))
+    store.path("c01").write_bytes(other.read_bytes("c01"))
+    store.path("c02").write_bytes(store.read_bytes("c03"))
+    assert verify(store).damaged == {
+        "c01": ("it was made with other settings:\n  version: store 1, record 2",),
+        "c02": ("it says that it is of clip 'c03'",),
+    }
+
+
+def test_frames_with_a_face_must_have_its_measures(store: FeatureStore) -> None:
+    for number, boxes in enumerate(
+        ([[1, 2, 3, torch.nan], [torch.nan] * 4], [[1, 2, 3, 4], [torch.inf] * 4])
+    ):
+        store.write(f"c{number:02d}", record(number, face_boxes=torch.tensor(boxes)))
+    assert verify(store).damaged == {
+        "c00": ("face_boxes has 1 of 8 values that are not finite",),
+        "c01": ("face_boxes has 4 of 8 values that are not finite",),
+    }
+
+
+def test_a_kill_between_record_and_row_is_no_damage(store: FeatureStore) -> None:
+    store.write("c04", record(14), "its caption has changed")
+    store.reject(Reject("c05", "too_short", "its video has changed"))
+    report = verify(store, delete=True)
+    assert report.is_sound and not report.damaged and store.has("c04", "its caption has changed")
+    assert report.old_row == ("c04", "c05") and report.without_record == ()
+    assert main(["manifest", str(store.folder), "--complete"]) == 0
+    mended = verify(store)
+    assert mended.is_sound and mended.old_row == () and mended.checked == 11
+    data = store.read_bytes("c04")
+    store.path("c04").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert list(verify(store).damaged) == ["c04"]
 
 
 def test_damaged_records_can_be_deleted_to_be_made_again(store: FeatureStore, tmp_path: Path) -> None:
@@ -140,6 +176,8 @@ def test_samples_and_second_looks(store: FeatureStore) -> None:
     first, second, other = (sorted(verify_ids(store, seed)) for seed in (1, 1, 2))
     assert first == second != other and len(first) == 5
     assert verify(store, look_again=look_again).damaged == {"c03": ("another first frame",)}
+    report = verify(store, look_again=look_again)
+    assert report.compared == 12 and report.not_compared == {}
     assert verify(store, sample=100).checked == 12 and verify(store, sample=0).checked == 0
 
 

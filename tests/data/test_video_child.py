@@ -12,6 +12,7 @@ import pytest
 from semrepa.data.decoding.child import DecodingChild
 from semrepa.data.decoding.pictures import decode_clip
 from semrepa.data.sampling import ClipError, MissingClipError, Sampling
+from semrepa.data.video import probe
 from tests.data.torture import counted
 
 ASKED = Sampling(num_frames=9, fps=8, size=(64, 96))
@@ -56,6 +57,18 @@ def test_one_child_reads_clip_after_clip(child: DecodingChild, video: Path, tmp_
         child.decode(tmp_path / "text.mp4", ASKED, 60)
     assert caught.value.reason == "not_video"
     assert is_same(child, video) and number(child) == first
+
+
+def test_a_child_says_what_a_file_is(child: DecodingChild, video: Path, tmp_path: Path) -> None:
+    assert child.probe(video, 60) == probe(video) == probe(video, timeout=60)
+    with pytest.raises(MissingClipError, match="expected an existing file"):
+        probe(tmp_path / "gone.mp4", timeout=60)
+    os.kill(number(child), signal.SIGSTOP)
+    with pytest.raises(ClipError, match=r"not decoded after 0\.2 s"):
+        child.probe(video, 0.2)
+    assert child.probe(video, 60).codec == "h264"
+    with pytest.raises(ValueError, match="timeout=0"):
+        probe(video, timeout=0)
 
 
 def test_a_decoder_that_hangs_is_stopped(child: DecodingChild, video: Path) -> None:

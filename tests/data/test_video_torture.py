@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from semrepa.data.decoding import pictures
-from semrepa.data.video import ClipError, VideoClip, check_changes, read_clip
+from semrepa.data.motion import check_motion, measure_motion
+from semrepa.data.video import ClipError, VideoClip, read_clip
 from tests.data.torture import FPS, NUM_FRAMES, SIZE, Expected, numbers, write_torture
 
 ASKED = {"num_frames": NUM_FRAMES, "fps": FPS, "size": SIZE}
@@ -28,7 +29,7 @@ def shown(clip: VideoClip) -> tuple[int, ...]:
 
 
 def outcomes(folder: Path, torture: dict[str, Expected], **options: object) -> dict[str, tuple]:
-    """Reason, frame numbers, reader and reason of `check_changes` for each file."""
+    """Reason, frame numbers, reader and reason of `check_motion` for each file."""
     found = {}
     for name in torture:
         try:
@@ -37,7 +38,7 @@ def outcomes(folder: Path, torture: dict[str, Expected], **options: object) -> d
             found[name] = (error.reason, None, None, None)
             continue
         try:
-            unchanging = check_changes(clip)
+            unchanging = check_motion(measure_motion(clip))
         except ClipError as error:
             unchanging = error.reason
         found[name] = (None, shown(clip), clip.backend, unchanging)

@@ -31,7 +31,7 @@ class Expected:
     backend: str = "decord"
     """Reader that must be used where decord is installed."""
     unchanging: str | None = None
-    """Why `check_changes` refuses it; None: it does not."""
+    """Why `check_motion` refuses it; None: it does not."""
 
 
 def numbered(number: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:
@@ -267,11 +267,13 @@ def named(folder: Path) -> dict[str, Expected]:
     copies += ["wrong_extension.jpg", "wrong_extension.txt", "no_extension"]
     for name in copies:
         shutil.copyfile(folder / "plain.mp4", folder / name)
+    data = (folder / "plain.mp4").read_bytes()
+    (folder / "title_not_utf8.mp4").write_bytes(data.replace(b"Lavf", b"\xff\xfe\xe9\x80"))  # who wrote it
     (folder / "good_link.mp4").symlink_to("plain.mp4")
     (folder / "loop.mp4").symlink_to("loop.mp4")
     (folder / "broken_link.mp4").symlink_to("gone.mp4")
     (folder / "folder.mp4").mkdir()
-    found = dict.fromkeys(("plain.mp4", *copies, "good_link.mp4"), good)
+    found = dict.fromkeys(("plain.mp4", *copies, "title_not_utf8.mp4", "good_link.mp4"), good)
     found |= dict.fromkeys(("vanished.mp4", "loop.mp4", "broken_link.mp4", "folder.mp4"), Expected("missing"))
     if os.geteuid() != 0:  # nothing is forbidden to root
         shutil.copyfile(folder / "plain.mp4", folder / "forbidden.mp4")

@@ -14,7 +14,7 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 
 # A module imports from rows below its own; beside it, only what SIBLINGS names.
 ROWS = [
-    {"__init__", "config", "shapes", "runtime", "provenance", "hashes"},
+    {"__init__", "config", "shapes", "runtime", "provenance", "hashes", "files"},
     {"data", "losses", "diffusion", "depth"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights"},
@@ -26,6 +26,8 @@ SIBLINGS = {
     ("config", "runtime"),
     ("runtime", "provenance"),
     ("provenance", "hashes"),
+    ("runtime", "files"),
+    ("hashes", "files"),
     ("runtime", "__init__"),
     ("teachers", "models"),
     ("teachers", "world"),
@@ -48,6 +50,7 @@ OWNERS = {
     "papermill": ("headless.py",),
     "plotly": ("ui/",),
     "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
+    "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")
 

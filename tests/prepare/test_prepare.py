@@ -94,6 +94,19 @@ def test_the_manifest_has_a_row_for_every_clip(room: Room, store: FeatureStore) 
     assert query(read_manifest(store.folder), min_face_rate=0.5) == ["a", "b", "tall"]
 
 
+def test_rows_that_a_dead_process_did_not_write_are_made_up_for(room: Room, tmp_path: Path) -> None:
+    rows = room.rows[:1] + room.rows[3:4]
+    store = prepare(room.cfg, rows, tmp_path, teachers=TEACHERS)
+    shutil.rmtree(store.folder / "manifest")
+    prepare(room.cfg, rows, tmp_path, teachers=IDLE)
+    made_up = read_rows(store.folder)
+    assert {name: row["status"] for name, row in made_up.items()} == {"a": "done", "short": "rejected"}
+    assert made_up["a"]["bytes"] == len(store.read_bytes("a")) and made_up["a"]["face_rate"] == 1
+    prepare(room.cfg, room.rows[:2], tmp_path, teachers=TEACHERS)
+    assert len(list((store.folder / "manifest").iterdir())) == 1, "one file of all that ended"
+    assert read_rows(store.folder)["b"]["path"].endswith("b.mp4")
+
+
 def test_a_clip_without_usable_depth_is_noted(room: Room, tmp_path: Path) -> None:
     class Blind(Slope):
         def __call__(self, row: ClipRow, frames: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,14 @@ def test_other_clips_do_not_move_a_clip():
     assert few == [row for row in Share(1, 3).of(ROWS) if row in ROWS[100:200]]
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1), (2, 3, 4)])
+def test_a_share_can_be_divided_differently_on_every_machine(counts):
+    parts = [Share(rank, 3).part(k, count) for rank, count in enumerate(counts) for k in range(count)]
+    assert sorted(row.id for part in parts for row in part.of(ROWS)) == sorted(row.id for row in ROWS)
+    whole = {row.id for row in Share(1, 3).of(ROWS)}
+    assert all(row.id in whole for k in range(4) for row in Share(1, 3).part(k, 4).of(ROWS))
+
+
 @pytest.mark.parametrize(
     ("environment", "share"),
     [

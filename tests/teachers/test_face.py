@@ -9,6 +9,7 @@ import pytest
 import torch
 from insightface.app import FaceAnalysis
 
+from semrepa.data.sampling import ClipError
 from semrepa.provenance import sha256_of
 from semrepa.teachers import FaceTeacher
 from semrepa.teachers.face import CROWD, InsightFaceTeacher, check_frames, load_app
@@ -152,6 +153,24 @@ def test_small_faces_keep_their_quality_but_are_masked(pack: Path, teacher: Insi
     assert not alone.mask.any() and 30 < alone.sizes[0] < 80
 
 
+def test_faces_of_a_picture_are_given_in_pixels_of_the_frame(pack: Path, teacher: InsightFaceTeacher) -> None:
+    picture = clip(seen(ANN, 300, 200), seen(ANN, 55.5 - 30, 200, scale=1))  # the second is cut off
+    height, width = picture.shape[2:]
+    whole, shown = teacher(picture), teacher(picture, (10, 40, height // 4, width // 2))
+    assert torch.equal(whole.embeds, shown.embeds) and torch.equal(whole.yaws, shown.yaws)
+    assert torch.equal(whole.cuts, shown.cuts) and shown.cuts[1] > 0.2
+    torch.testing.assert_close(
+        shown.points, whole.points * torch.tensor([0.5, 0.25]) + torch.tensor([40, 10])
+    )
+    torch.testing.assert_close(shown.boxes[:, ::2], whole.boxes[:, ::2] * 0.5 + 40)
+    torch.testing.assert_close(shown.boxes[:, 1::2], whole.boxes[:, 1::2] * 0.25 + 10)
+    torch.testing.assert_close(shown.sizes, (shown.boxes[:, 2:] - shown.boxes[:, :2]).min(1).values)
+    least = 0.7 * whole.sizes[1].item()
+    strict = InsightFaceTeacher(pack, min_size=least)
+    assert strict(picture).mask[1] and not strict(picture, (10, 40, height // 4, width // 2)).mask[1]
+    assert torch.equal(teacher(picture, (0, 0, height, width)).boxes, whole.boxes)
+
+
 def test_unsure_faces_are_not_found(pack: Path) -> None:
     frames = seen(ANN, 300, 200)[None]
     score = InsightFaceTeacher(pack, min_score=0.3)(frames).scores.item()
@@ -200,8 +219,9 @@ def test_numbers_that_are_not_finite_are_refused(
     teacher: InsightFaceTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(teacher.recogniser, "get_feat", lambda crops: np.full((len(crops), 512), np.nan))
-    with pytest.raises(ValueError, match=r"\(2, 512\) features for 2 faces .* finite"):
+    with pytest.raises(ClipError, match=r"\(2, 512\) features for 2 faces .* finite") as caught:
         teacher.embed(2 * [face_crop(0)])
+    assert caught.value.reason == "no_face_features"
     monkeypatch.setattr(teacher.recogniser, "get_feat", lambda crops: np.zeros((len(crops), 128)))
     with pytest.raises(ValueError, match=r"\(2, 128\) features for 2 faces .* 512 finite"):
         teacher.embed(2 * [face_crop(0)])

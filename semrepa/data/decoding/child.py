@@ -10,12 +10,17 @@ import pickle
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
+from semrepa.data.decoding.opening import VideoInfo, probe
 from semrepa.data.decoding.pictures import Decoded, decode_clip
 from semrepa.data.sampling import ClipError, MissingClipError, Sampling
+
+Answer = TypeVar("Answer", Decoded, VideoInfo)
 
 START_SECONDS = 120.0
 """How long a child may take to start."""
@@ -45,17 +50,37 @@ class DecodingChild:
             MissingClipError: when there is no such file.
             ClipError: as in `decode_clip`; also "timeout" and "crashed".
         """
+        return self._do(partial(decode_clip, path, sampling), path, timeout)
+
+    def probe(self, path: Path, timeout: float) -> VideoInfo:
+        """Do `probe` in the child.
+
+        Args:
+            path: video file.
+            timeout: seconds until the child is stopped.
+
+        Returns:
+            What the file says about itself.
+
+        Raises:
+            MissingClipError: when there is no such file.
+            ClipError: as in `probe`; also "timeout" and "crashed".
+        """
+        return self._do(partial(probe, path), path, timeout)
+
+    def _do(self, job: Callable[[], Answer], path: Path, timeout: float) -> Answer:
+        """Have the child do something with a file; what is wrong with the file is raised here."""
         with self._lock:
             child, answer, is_late = self._started(), None, False
             try:
-                answer, is_late = _ask(child, (path, sampling), timeout)
+                answer, is_late = _ask(child, job, timeout)
             finally:
                 # Also when a user interrupts: an answer that is still to come is not for the next clip.
                 if answer is None or is_late:
                     self.close()
         if answer is None:
             answer = _ended(path, timeout if is_late else None, child.returncode)
-        if isinstance(answer, Decoded):
+        if not isinstance(answer, tuple):
             return answer
         reason, message = answer
         raise MissingClipError(message) if reason == "missing" else ClipError(reason, message)
@@ -135,11 +160,12 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         answer: object = True
         if request is not None:
             try:
-                answer = decode_clip(*request)
+                answer = request()
             except ClipError as error:
                 answer = (error.reason, str(error))
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
+        del answer, request  # hundreds of megabytes, which would wait for the next clip
 
 
 SHARED = DecodingChild()

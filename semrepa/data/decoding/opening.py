@@ -64,7 +64,8 @@ def open_video(path: Path) -> InputContainer:
     """
     _check_file(path)
     try:
-        container = av.open(str(path.absolute()))  # a colon in "a:b.mp4" is no protocol
+        # Absolute, since a colon in "a:b.mp4" is no protocol; titles need not be UTF-8.
+        container = av.open(str(path.absolute()), metadata_errors="replace")
     except FileNotFoundError as error:
         raise MissingClipError(_missing(path)) from error
     except FFmpegError as error:

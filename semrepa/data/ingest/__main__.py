@@ -14,11 +14,12 @@ nothing is written.
 import argparse
 import dataclasses
 import json
+import os
 import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -27,8 +28,9 @@ from semrepa.data.ingest import catalogue, extract, folder, openvid, plan
 from semrepa.data.ingest.archives import Member
 from semrepa.data.ingest.names import Splitting
 from semrepa.data.ingest.options import parser
-from semrepa.data.ingest.problems import Problems, written_at_once
+from semrepa.data.ingest.problems import Problems
 from semrepa.data.ingest.tables import read_captions, read_csv
+from semrepa.files import whole_text
 
 
 def _records(options: argparse.Namespace) -> Iterator[catalogue.PartLine | Member]:
@@ -57,6 +59,17 @@ def _write(options: argparse.Namespace, rows: Iterator[ClipRow], counts: Counter
         write_index(options.out, checked())
 
 
+@contextmanager
+def _text(path: Path | None) -> Iterator[IO[str]]:
+    """A text file that is whole or absent, also with names of files that are no text; None writes nothing."""
+    if path is None:
+        with Path(os.devnull).open("w", encoding="utf-8") as file:
+            yield file
+        return
+    with whole_text(path, errors="backslashreplace") as file:
+        yield file
+
+
 def _beside(options: argparse.Namespace, ending: str) -> Path | None:
     return None if options.dry_run or options.out is None else options.out.with_suffix(ending)
 
@@ -70,7 +83,7 @@ def _openvid(options: argparse.Namespace, problems: Problems, counts: Counter[st
             keep_uncaptioned=options.keep_uncaptioned, licence=options.licence,
         )  # fmt: skip
         keep = [name.lower() for name in options.keep]
-        with written_at_once(_beside(options, ".columns.jsonl") if keep else None) as file:
+        with _text(_beside(options, ".columns.jsonl") if keep else None) as file:
             _write(options, _keeping(joined, keep, file), counts)
         names = [name for (name,) in db.execute("SELECT name FROM parts")]
         counts["parts"] = len(names)
@@ -98,7 +111,7 @@ def _plan(options: argparse.Namespace, problems: Problems, counts: Counter[str])
         problems.add("too_few_clips", f"{reached:,} of {options.clips:,}")
     counts.update(parts=len(steps), clips=reached, bytes=steps[-1].total_bytes if steps else 0)
     print(plan.plan_table(steps))
-    with written_at_once(None if options.dry_run else options.out) as file:
+    with _text(None if options.dry_run else options.out) as file:
         for step in steps:
             file.write(json.dumps(dataclasses.asdict(step)) + "\n")
 
@@ -120,7 +133,7 @@ def _extract(options: argparse.Namespace, problems: Problems, counts: Counter[st
 
 def _members(options: argparse.Namespace, problems: Problems, counts: Counter[str]) -> None:
     with closing(catalogue.database()) as db:
-        with written_at_once(None if options.dry_run else options.out) as file:
+        with _text(None if options.dry_run else options.out) as file:
             catalogue.load(db, catalogue.kept_in(file, catalogue.scan(options.parts)), problems)
         counts.update(parts=db.execute("SELECT count(*) FROM parts").fetchone()[0])
         counts.update(videos=db.execute("SELECT count(*) FROM members").fetchone()[0])
@@ -163,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     counts: Counter[str] = Counter()
     try:
-        with written_at_once(_beside(options, ".problems.jsonl")) as file:
+        with _text(_beside(options, ".problems.jsonl")) as file:
             problems = Problems(file)
             try:
                 COMMANDS[options.command](options, problems, counts)

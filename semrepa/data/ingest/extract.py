@@ -1,6 +1,5 @@
 """Wanted videos out of archives, whole or in pieces, each all at once or not at all."""
 
-import hashlib
 import os
 import shutil
 import sqlite3
@@ -15,6 +14,7 @@ from semrepa.data.ingest.archives import BrokenPartError, opened, video_members
 from semrepa.data.ingest.names import join_key
 from semrepa.data.ingest.pieces import Part, find_parts
 from semrepa.data.ingest.problems import Problems
+from semrepa.files import clear_beside, whole_file
 
 CHUNK = 2**20
 SPARE_BYTES = 2**28
@@ -22,7 +22,7 @@ SPARE_BYTES = 2**28
 
 
 def is_complete(path: Path, size: int, crc: int) -> bool:
-    """Whether a file has the contents of a member already.
+    """Whether a file has the contents of a member already; it is read only where nothing else tells.
 
     Args:
         path: the file; need not be there.
@@ -32,8 +32,10 @@ def is_complete(path: Path, size: int, crc: int) -> bool:
     Returns:
         True when both are right.
     """
-    if not path.is_file() or path.stat().st_size != size:
+    if not path.is_file() or (status := path.stat()).st_size != size:
         return False
+    if status.st_mtime_ns % 10**9 == _mark(crc):
+        return True
     found = 0
     with path.open("rb") as file:
         while block := file.read(CHUNK):
@@ -54,17 +56,19 @@ def extract_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path
     """
     if is_complete(target, info.file_size, info.CRC):
         return False
-    short = hashlib.sha256(target.name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    unfinished = target.with_name(f".{short}.{os.getpid()}.unfinished")
-    try:
-        with archive.open(info) as source, unfinished.open("wb") as file:
+    with whole_file(target) as growing:
+        with archive.open(info) as source, growing.open("wb") as file:
             shutil.copyfileobj(source, file, CHUNK)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        status = growing.stat()
+        seconds = status.st_mtime_ns // 10**9 * 10**9
+        os.utime(growing, ns=(status.st_atime_ns, seconds + _mark(info.CRC)))
     return True
+
+
+def _mark(crc: int) -> int:
+    """Fraction of a second, in nanoseconds, of the modification time of a file that was extracted whole."""
+    # Whoever writes to the file changes it. Whole microseconds, since some file systems keep no more.
+    return crc % 10**6 * 1000
 
 
 def _check_space(folder: Path, needed: int) -> None:
@@ -126,6 +130,7 @@ def extract(db: sqlite3.Connection, folder: Path, videos: Path | None, problems:
     counts: Counter[str] = Counter()
     if videos is not None:
         videos.mkdir(parents=True, exist_ok=True)
+        clear_beside(videos)
     for part in find_parts(folder):
         if db.execute("SELECT 1 FROM wanted WHERE NOT done LIMIT 1").fetchone() is None:
             break

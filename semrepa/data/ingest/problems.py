@@ -1,39 +1,11 @@
 """What could not be used, and why: counted, the first few shown, all of them in a file."""
 
 import json
-import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 SHOWN = 3
 """Examples of each kind in the summary."""
-
-
-@contextmanager
-def written_at_once(path: Path | None) -> Iterator[IO[str]]:
-    """A text file that appears under its name when all of it is written, or not at all.
-
-    Args:
-        path: the file; None writes nothing.
-
-    Yields:
-        The open file.
-    """
-    if path is None:
-        with Path(os.devnull).open("w", encoding="utf-8") as file:
-            yield file
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            yield file
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 class Problems:

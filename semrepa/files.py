@@ -1,46 +1,89 @@
 """Files that are whole or absent, whenever a process or a machine dies, and lines that processes append.
 
-A file grows in a folder for unfinished ones and is renamed when every byte is on the disk. Its name there
-tells which process writes it, so that what dead processes left can be told from work in progress.
+A file grows under another name and is renamed when it is complete. That name tells which process writes it,
+so that what dead processes left can be told from work in progress.
 """
 
+import errno
 import hashlib
 import os
+import re
 import socket
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 UNFINISHED = ".unfinished"
-"""Folder of files that are being written, inside the folder that `write_whole` is told."""
+"""Folder of files that are being written, inside the room that `whole_file` is told."""
 LONGEST_WRITE = 24 * 3600.0
 """Seconds after which an unfinished file is given up when nobody can say whether its process lives."""
+LONGEST_NAME = 80
+"""Bytes of a name that are kept in the name of its unfinished file; a longer one is hashed."""
 
+_HIDDEN = re.compile(r"\..+\.x[0-9a-f]{11}-\d+-\d+-\d+", re.DOTALL)
+"""What `whole_file` writes to outside a room."""
 _number = count()
 
 
-def write_whole(path: Path, data: bytes, room: Path | None = None) -> None:
-    """Write a file so that it is there with all its bytes or not at all, even after a power cut.
+@contextmanager
+def whole_file(path: Path, *, room: Path | None = None, durable: bool = True) -> Iterator[Path]:
+    """A place to write a file at, which gets its name when the block ends, and goes when the block fails.
 
     Args:
         path: file to make or replace; its folder is made.
-        data: its bytes.
-        room: folder on the same disk in which `.unfinished` is made; None: the file's own.
+        room: folder on the same disk in which `.unfinished` is made, for `clear_unfinished`; None: the file
+            grows under a hidden name beside its own.
+        durable: the bytes are on the disk before the name is, so that a power cut leaves no half file either.
+
+    Yields:
+        Where to write.
     """
-    growing = unfinished(path.name, room or path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    growing = unfinished(path.name, room) if room else path.with_name(f".{_new_name(path.name)}")
     try:
-        with growing.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        publish(growing, path)
+        yield growing
+        _publish(growing, path, durable=durable)
     finally:
         growing.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_text(path: Path, *, errors: str = "strict") -> Iterator[IO[str]]:
+    """A UTF-8 file, open for writing, that appears under its name when the block ends without an error.
+
+    Args:
+        path: file to make or replace; its folder is made.
+        errors: what becomes of text that cannot be encoded, as `open` takes it.
+
+    Yields:
+        The open file.
+    """
+    with (
+        whole_file(path, durable=False) as growing,
+        growing.open("w", encoding="utf-8", errors=errors, newline="\n") as file,
+    ):
+        yield file
+
+
+def write_whole(path: Path, data: bytes, *, room: Path | None = None, durable: bool = True) -> None:
+    """Write a file so that it is there with all its bytes or not at all.
+
+    Args:
+        path: file to make or replace; its folder is made.
+        data: its bytes.
+        room: see `whole_file`.
+        durable: see `whole_file`.
+    """
+    with whole_file(path, room=room, durable=durable) as growing:
+        growing.write_bytes(data)
+
+
 def unfinished(name: str, room: Path) -> Path:
-    """A new name under which this process can write a file before `publish` gives it its own.
+    """A new name under which this process can write a file before it gets its own.
 
     Args:
         name: its name in the end.
@@ -51,17 +94,29 @@ def unfinished(name: str, room: Path) -> Path:
     """
     folder = room / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name[-80:]}.{process()}-{next(_number)}"
+    return folder / _new_name(name)
 
 
-def publish(growing: Path, path: Path) -> None:
-    """Give a file that is complete and on the disk its name, at once; an older one is replaced.
+def _new_name(name: str) -> str:
+    """A name that is short enough for every file system and says which process writes."""
+    long = len(os.fsencode(name)) > LONGEST_NAME
+    short = hashlib.sha256(os.fsencode(name)).hexdigest()[:16] if long else name
+    return f"{short}.{process()}-{next(_number)}"
+
+
+def _publish(growing: Path, path: Path, *, durable: bool = True) -> None:
+    """Give a file that is complete its name, at once; an older one is replaced.
 
     Args:
         growing: where it was written.
-        path: its name; the folder is made.
+        path: its name.
+        durable: see `whole_file`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not durable:
+        growing.replace(path)
+        return
+    with growing.open("rb+") as file:
+        os.fsync(file.fileno())
     growing.replace(path)
     try:
         folder = os.open(path.parent, os.O_RDONLY)
@@ -84,8 +139,25 @@ def clear_unfinished(room: Path) -> int:
     Returns:
         Files deleted.
     """
+    return _clear((room / UNFINISHED).glob("*"))
+
+
+def clear_beside(folder: Path) -> int:
+    """Delete what dead processes left unfinished under hidden names in a folder, as `clear_unfinished`.
+
+    Args:
+        folder: the folder; those inside it are not looked at.
+
+    Returns:
+        Files deleted.
+    """
+    with os.scandir(folder) as entries:
+        return _clear([folder / entry.name for entry in entries if _HIDDEN.fullmatch(entry.name)])
+
+
+def _clear(paths: Iterable[Path]) -> int:
     cleared = 0
-    for path in (room / UNFINISHED).glob("*"):
+    for path in paths:
         try:
             if is_abandoned(path):
                 path.unlink()
@@ -158,7 +230,9 @@ def append_line(path: Path, line: str) -> None:
         torn = end > 0 and file.read(1) != b"\n"
         data = (b"\n" if torn else b"") + line.encode() + b"\n"
         if file.write(data) != len(data):
-            raise OSError(f"got a full disk; expected room for a line of {path}; free some and run again")
+            raise OSError(
+                errno.ENOSPC, f"got a full disk; expected room for a line of {path}; free some and run again"
+            )
 
 
 def whole_lines(path: Path, start: int = 0) -> tuple[list[str], int]:

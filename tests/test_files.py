@@ -7,24 +7,44 @@ from pathlib import Path
 
 import pytest
 
-from semrepa.data import files
-from semrepa.data.files import (
+from semrepa import files
+from semrepa.files import (
     append_line,
+    clear_beside,
     clear_unfinished,
     is_abandoned,
     unfinished,
+    whole_file,
     whole_lines,
     write_whole,
 )
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path, monkeypatch) -> None:
+def fail(*_: object) -> None:
+    raise OSError("disk gone")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path: Path, monkeypatch, durable) -> None:
     write_whole(tmp_path / "a", b"old")
-    monkeypatch.setattr(files, "publish", lambda *_: (_ for _ in ()).throw(OSError("disk gone")))
-    with pytest.raises(OSError, match="disk gone"):
-        write_whole(tmp_path / "a", b"new")
+    monkeypatch.setattr(Path, "replace", fail)
+    for room in (None, tmp_path):
+        with pytest.raises(OSError, match="disk gone"):
+            write_whole(tmp_path / "a", b"new", room=room, durable=durable)
     assert (tmp_path / "a").read_bytes() == b"old"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", files.UNFINISHED}
     assert list((tmp_path / files.UNFINISHED).iterdir()) == []
+
+
+def test_a_file_whose_block_fails_never_gets_its_name(tmp_path: Path) -> None:
+    def stop() -> None:
+        with whole_file(tmp_path / "new" / "a") as growing:
+            growing.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch) -> None:
@@ -34,6 +54,15 @@ def test_bytes_are_on_the_disk_before_the_name_is(tmp_path: Path, monkeypatch) -
     monkeypatch.setattr(Path, "replace", lambda *a: (steps.append("rename"), replace(*a))[1])
     write_whole(tmp_path / "a", b"x")
     assert steps == ["fsync", "rename", "fsync"]
+    write_whole(tmp_path / "a", b"y", durable=False)
+    assert steps[3:] == ["rename"] and (tmp_path / "a").read_bytes() == b"y"
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "\U0001f600" * 63])
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str, inside: bool) -> None:
+    write_whole(tmp_path / name, b"x", room=tmp_path if inside else None)
+    assert (tmp_path / name).read_bytes() == b"x"
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="tells processes apart by /proc")
@@ -51,6 +80,19 @@ def test_only_what_dead_processes_left_is_cleared(tmp_path: Path) -> None:
     os.utime(mine, (old, old))
     assert is_abandoned(far) and not is_abandoned(mine)
     assert clear_unfinished(tmp_path) == 1 and mine.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="tells processes apart by /proc")
+def test_hidden_leftovers_are_told_from_hidden_files_of_others(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "a.mp4") as mine:
+        mine.write_bytes(b"in progress")
+        dead = mine.with_name(mine.name.replace(f"-{os.getpid()}-", "-999999-"))
+        others = [tmp_path / ".a.mp4", tmp_path / ".a.x-1-2-3", tmp_path / dead.name[1:]]
+        for path in (dead, *others):
+            path.write_bytes(b"")
+            os.utime(path, (0, 0))
+        assert clear_beside(tmp_path) == 1 and not dead.exists() and mine.exists()
+        assert all(path.exists() for path in others)
 
 
 def _append(path: Path, worker: int, together) -> None:
