@@ -41,6 +41,10 @@ log = logging.getLogger(__name__)
 
 PADDING = "padding.safetensors"
 """Text features behind those of a caption, for records that hold the caption's own only."""
+LIMITS = "policy.json"
+"""Limits for which clips were left out by the last run that filled the store."""
+BEGUN = "begun"
+"""Folder with a small file for each clip that a worker has begun and not let go."""
 _PLACE = re.compile("[0-9a-f]{2}")
 
 

@@ -15,7 +15,7 @@ from semrepa.data.manifest import read_rows
 from semrepa.data.manifest_files import FOLDER
 from semrepa.data.packed import PackedStore
 from semrepa.data.records import Record, from_bytes, is_whole, measured, misplaced
-from semrepa.data.store import PADDING, FeatureStore
+from semrepa.data.store import BEGUN, LIMITS, PADDING, FeatureStore
 from semrepa.files import UNFINISHED
 
 LookAgain = Callable[[str, Record], str | None]
@@ -250,11 +250,11 @@ def _look_again(store: FeatureStore, ids: Sequence[str], look_again: LookAgain, 
 def _foreign(store: FeatureStore) -> Iterator[str]:
     """Files and folders that this kit does not put into a store."""
     own = {path.relative_to(store.folder) for path in map(store.path, store.ids())}
-    places = {"fingerprint.json", PADDING, rejects.TOGETHER, rejects.FOLDER, UNFINISHED, FOLDER}
+    kept = {"fingerprint.json", PADDING, LIMITS, rejects.TOGETHER, rejects.FOLDER, FOLDER, BEGUN, UNFINISHED}
     for path in sorted(store.folder.rglob("*")):
         below = path.relative_to(store.folder)
         is_report = below.match("report*.json") and len(below.parts) == 1
-        if below.parts[0] not in places and not is_report and below not in own and not path.is_dir():
+        if below.parts[0] not in kept and not is_report and below not in own and not path.is_dir():
             yield below.as_posix()
 
 

@@ -30,6 +30,7 @@ from semrepa.config.strict import read_pair
 from semrepa.data.index import ClipRow
 from semrepa.data.manifest import compact, query, read_manifest
 from semrepa.data.store import FeatureStore
+from semrepa.models.quiet import quiet
 from semrepa.prepare.clips import ensure_rows
 from semrepa.prepare.disk import check_disk
 from semrepa.prepare.features import prepare, take_stock
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(arguments)
+    quiet()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("semrepa.prepare.progress").setLevel(logging.INFO)
     if options.under_parent:

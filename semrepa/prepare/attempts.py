@@ -6,8 +6,7 @@ A process that is killed cannot say what it was at; a file that it left behind c
 import shutil
 from pathlib import Path
 
-FOLDER = "begun"
-"""Folder of a store with one small file for each clip that has been begun and not been let go."""
+from semrepa.data.store import BEGUN
 
 
 class Attempts:
@@ -18,7 +17,7 @@ class Attempts:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder) / FOLDER
+        self._folder = Path(folder) / BEGUN
 
     def of(self, clip_id: str) -> int:
         """How often a clip has been begun since it was let go.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from semrepa.config import Config
-from semrepa.data.store import FeatureStore, fingerprint_hash
+from semrepa.data.store import LIMITS, FeatureStore, fingerprint_hash
 from semrepa.data.video import reader_versions
 from semrepa.prepare.clips import world_hash
 from semrepa.provenance import Provenance, sha256_of
@@ -94,7 +94,7 @@ def open_store(cfg: Config, cache_dir: str | Path) -> FeatureStore:
 
 def _reconsider(store: FeatureStore, limits: dict[str, object]) -> None:
     """Have clips that were left out for other limits tried again by the next run."""
-    file = store.folder / "policy.json"
+    file = store.folder / LIMITS
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if before == limits:
         return

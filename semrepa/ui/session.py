@@ -22,6 +22,7 @@ from semrepa.data.index import ClipRow, read_index
 from semrepa.data.store import FeatureStore
 from semrepa.data.video import read_clip
 from semrepa.models.cogvideox import CogVideoX, Part
+from semrepa.models.quiet import quiet
 from semrepa.prepare import ensure_rows, prepare
 from semrepa.provenance import Kind, Provenance, require_one_provenance, run_kind
 from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
@@ -69,7 +70,7 @@ def start(
         TypeError: a value of the wrong type.
         FileNotFoundError: missing weights; lists all of them.
     """
-    workplace.quiet()
+    quiet()
     began, home = time.perf_counter(), workplace.home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
     cfg = from_report(counted_from(home, cfg), needs := tuple(needs), (home / run_dir).parent)

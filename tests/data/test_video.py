@@ -1,5 +1,9 @@
 """Reading by time stamp, on ordinary and on awkward files made here with PyAV."""
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -195,6 +199,30 @@ def test_unusable_files_name_their_reason(ordinary: Path, tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4; expected an existing file") as missing:
         read_clip(tmp_path / "nowhere.mp4", num_frames=5, fps=8, size=(64, 96))
     assert isinstance(missing.value, ClipError) and missing.value.reason == "missing"
+
+
+@pytest.fixture
+def nobody(ordinary: Path) -> Iterator[Path]:
+    """A folder that anybody may enter, while this process has no rights of root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, user = Path(name), os.geteuid()
+        folder.chmod(0o755)
+        shutil.copyfile(ordinary, folder / "open.mp4")
+        shutil.copyfile(ordinary, folder / "locked.mp4").chmod(0)
+        read_clip(folder / "open.mp4", num_frames=5, fps=8, size=(64, 96))  # imports what reading needs
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+
+
+def test_a_file_without_permission_is_unreadable(nobody: Path) -> None:
+    assert numbers(read_clip(nobody / "open.mp4", num_frames=5, fps=8, size=(64, 96)).frames) == [*range(5)]
+    with pytest.raises(ClipError, match=r"got .*locked\.mp4.*; expected") as caught:
+        read_clip(nobody / "locked.mp4", num_frames=5, fps=8, size=(64, 96))
+    assert caught.value.reason == "unreadable"
 
 
 def test_padding_by_choice_tells_which_frames_are_real(ordinary: Path, backend: str) -> None:

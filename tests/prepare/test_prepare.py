@@ -12,11 +12,13 @@ from semrepa.config import override
 from semrepa.data.index import ClipRow
 from semrepa.data.manifest import query, read_manifest, read_rows
 from semrepa.data.store import FeatureStore
+from semrepa.data.verify import verify
 from semrepa.data.video import ClipError, VideoClip, read_clip
 from semrepa.depth import colorize, decolorize, normalize
 from semrepa.models.cogvideox import encode_prompts, load_cogvideox
 from semrepa.models.latents import encode
 from semrepa.prepare import load_teachers, prepare
+from semrepa.prepare.attempts import Attempts
 from semrepa.prepare.teachers import people_by_face
 from tests.prepare.room import IDLE, TEACHERS, Bright, Room, Slope
 from tests.tiny import TEXT_LENGTH, TEXT_WIDTH
@@ -76,6 +78,13 @@ def test_bad_clips_are_noted_with_their_reason(store: FeatureStore) -> None:
     assert all("got" in r.message and "expected" in r.message for r in rejects.values())
     report = (store.folder / "report.json").read_text()
     assert '"written": 3' in report and '"rejected": 3' in report and '"vae"' in report
+
+
+def test_a_filled_store_is_sound_and_has_no_foreign_files(store: FeatureStore) -> None:
+    Attempts(store.folder).begin("a")
+    report = verify(store)
+    Attempts(store.folder).clear()
+    assert report.is_sound and report.checked == 3 and not report.foreign
 
 
 def test_the_manifest_has_a_row_for_every_clip(room: Room, store: FeatureStore) -> None:
