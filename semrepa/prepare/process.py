@@ -57,7 +57,7 @@ def process_clip(
     row: ClipRow,
     models: Models,
     cfg: Config,
-    facts: dict[str, Any],
+    facts: dict[str, Any] | None = None,
     read: Callable[[], VideoClip] | None = None,
 ) -> Record | Reject:
     """Make the record of one clip. Faults of the data are no errors.
@@ -66,12 +66,14 @@ def process_clip(
         row: the clip.
         models: all networks.
         cfg: resolved config.
-        facts: the clip's row of the manifest, which gets what is found on the way; `seconds` by stage.
+        facts: the clip's row of the manifest, which gets what is found on the way, with `seconds` by stage;
+            None: nobody wants to know.
         read: gives the clip as `read_row` does, such as one that has been read ahead; None: reads it now.
 
     Returns:
         The record, or why the clip is left out.
     """
+    facts = {"seconds": {}} if facts is None else facts
     try:
         return look(row, read() if read else read_row(row, cfg, facts), models, cfg, facts)
     except ClipError as error:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,7 +60,7 @@ def contents(cache: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_one_process_two_workers_and_two_ranks_write_the_same_bytes(index, tmp_path):
+def test_one_process_two_workers_two_ranks_and_two_actors_write_the_same_bytes(index, tmp_path):
     alone = run(*command(index, tmp_path / "alone"))
     assert alone.returncode == 0, alone.stderr
     assert "3 records, 2 left out (" in alone.stdout and "static 1" in alone.stdout
@@ -81,6 +82,11 @@ def test_one_process_two_workers_and_two_ranks_write_the_same_bytes(index, tmp_p
     assert len(expected) == 3
     assert contents(tmp_path / "together") == expected
     assert contents(tmp_path / "ranks") == expected
+    if find_spec("ray"):
+        actors = run(*command(index, tmp_path / "ray", "--runner", "ray", "--workers", "2"))
+        assert actors.returncode == 0, actors.stderr
+        assert "3 records, 2 left out (" in actors.stdout
+        assert contents(tmp_path / "ray") == expected
     again = run(*command(index, tmp_path / "alone"))
     assert again.returncode == 0 and "a minute" not in again.stderr, "clips were done again"
 

@@ -196,6 +196,13 @@ def test_numbers_that_are_none_end_as_rejects(
     assert reason(path, seen_by(models, face=teacher), room.cfg) == "no_face_features"
 
 
+def test_facts_are_optional(room: Room, models: Models) -> None:
+    record, _ = made(room.rows[0].path, models, room.cfg)
+    alone = process_clip(replace(room.rows[0], caption="x"), models, room.cfg)
+    assert not isinstance(alone, Reject) and alone.keys() == record.keys()
+    assert isinstance(process_clip(room.rows[-1], models, room.cfg), Reject)
+
+
 def test_faults_of_the_program_are_raised(room: Room, models: Models) -> None:
     class Wrong(Slope):
         def __call__(self, *_: object) -> Any:
