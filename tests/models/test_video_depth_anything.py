@@ -125,9 +125,11 @@ def test_encoder_and_head_equal_depth_anything_of_transformers_at_518_pixels() -
 
 
 def test_two_clips_do_not_see_each_other() -> None:
-    model, frames = exactly(torch.randn(2, 3, 3, 28, 28))
+    # In float32 the kernels that two clips are given to differ by more than 1e-5 on some processors.
+    generator = torch.Generator().manual_seed(0)
+    model, frames = randomised().double(), torch.randn(2, 3, 3, 28, 28, generator=generator).double()
     alone = torch.cat([model(frames[:1]), model(frames[1:])])
-    torch.testing.assert_close(model(frames), alone, atol=1e-9, rtol=0)
+    torch.testing.assert_close(model(frames), alone, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 100])
