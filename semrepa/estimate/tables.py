@@ -119,7 +119,9 @@ def summary(estimate: Estimate) -> str:
     texts = [aligned(title, rows) for title, rows in tables(estimate).items()]
     notes = [f"A loss on decoded pixels would keep {estimate.pixel_loss / GIB:,.1f} GiB more for each clip."]
     if teacher := estimate.depth_teacher:
-        notes.insert(0, f"Of preparation: {teacher.how}, takes {teacher.total / GIB:.2g} GiB for a clip.")
+        notes.insert(
+            0, f"The depth teacher alone ({teacher.how}) takes {teacher.total / GIB:.2g} GiB for a clip."
+        )
     notes += [f"warning: {warning}" for warning in estimate.warnings]
     return "\n\n".join([head, *texts, "\n".join(notes)])
 
