@@ -109,10 +109,10 @@ def test_long_videos_equal_lists_of_frames(count: int, metric: bool) -> None:
     frames = video(count, 12, 10)
 
     def network(seen: Tensor) -> Tensor:
-        """Depth whose scale and shift depend on all frames of a window, at a size of its own."""
+        """Depth that differs between windows by scale and shift, and by what no scale and shift mends."""
         brightness = seen.float().mean(dim=1)
         drift = 1 + (seen[10:].float().std() * 7 % 1)
-        depth = (brightness * drift - 60 * drift).clamp(min=0) / 20
+        depth = (brightness * drift - 60 * drift).clamp(min=0) / 20 + 1 + (brightness * drift).sin()
         return torch.nn.functional.interpolate(depth[:, None], (9, 7), mode="area")[:, 0]
 
     def windows() -> Iterator[np.ndarray]:
