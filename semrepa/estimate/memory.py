@@ -107,17 +107,29 @@ def preparation(cfg: Config, sizes: Sizes, *, gpu: bool) -> Memory:
     working = vae_bytes(given["vae"], cfg.video, "encode", tiling=cfg.model.vae_tiling, gpu=gpu) * (
         1 if gpu else 2
     )
-    if cfg.depth.teacher != "exact":
-        depth, dtype = cfg.depth, getattr(torch, cfg.depth.dtype)
-        how = {"input_size": depth.input_size, "dtype": dtype, "frame_batch": depth.frame_batch}
-        own, beside = depth_bytes(depth.variant, cfg.video, **how)
-        weights, working = weights + own, max(working, beside)
+    if teacher := depth_teacher(cfg):
+        weights += teacher.parts["frozen weights"]
+        working = max(working, teacher.parts["activations"])
     if cfg.preset == "full":
         weights += 4 * (FACE_PARAMETERS + (PERSON_PARAMETERS if cfg.people.detector == "yolov8" else 0))
     text = size * parameters(blueprint("text_encoder", given["text_encoder"]))
     parts = {"frozen weights": float(weights), "activations": float(working)}
     parts = parts if sum(parts.values()) > text else {"frozen weights": float(text)}
     return Memory(stage="prepare", how="one clip at a time", parts=parts)
+
+
+def depth_teacher(cfg: Config) -> Memory | None:
+    """Memory of the depth teacher alone on one clip, a part of preparation; None where depth is exact."""
+    depth = cfg.depth
+    if depth.teacher == "exact":
+        return None
+    how = {"input_size": depth.input_size, "frame_batch": depth.frame_batch}
+    own, beside = depth_bytes(depth.variant, cfg.video, **how, dtype=getattr(torch, depth.dtype))
+    return Memory(
+        stage="prepare",
+        how=f"Video Depth Anything {depth.variant} in {depth.dtype}, {depth.frame_batch} frames at a time",
+        parts={"frozen weights": float(own), "activations": float(beside)},
+    )
 
 
 def structure_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> Memory:

@@ -31,10 +31,11 @@ FACE_FLOPS = 75e9
 one face (24.2 G products), as their papers give them."""
 FACE_PARAMETERS = 4_230_000 + 65_150_000
 """SCRFD-10G with key points, and ArcFace ResNet-100."""
-PERSON_FLOPS = 258e9
-"""FLOP of YOLOv8x on one frame, the largest of its kind, as its authors give it; YOLOv8n: 8.7e9."""
-PERSON_PARAMETERS = 68_200_000
-"""YOLOv8x; YOLOv8n has 3.2 million."""
+PERSON_FLOPS = 8.7e9
+"""FLOP of YOLOv8n on one frame, the one that `semrepa.weights` says how to get, as its authors give it; the
+largest, YOLOv8x: 258e9."""
+PERSON_PARAMETERS = 3_200_000
+"""YOLOv8n; YOLOv8x has 68.2 million."""
 
 Direction = Literal["encode", "decode"]
 

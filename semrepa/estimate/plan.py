@@ -9,7 +9,7 @@ from semrepa.config import Config
 from semrepa.data.index import read_index
 from semrepa.estimate.formulas import record_bytes
 from semrepa.estimate.gpus import GIB, Gpu, find_gpu, visible_gpu
-from semrepa.estimate.memory import Memory, all_memory
+from semrepa.estimate.memory import Memory, all_memory, depth_teacher
 from semrepa.estimate.networks import (
     FACE_PARAMETERS,
     PERSON_PARAMETERS,
@@ -62,6 +62,8 @@ class Estimate:
     """FLOP by stage and part."""
     memory: tuple[Memory, ...]
     """Memory of one GPU by stage."""
+    depth_teacher: Memory | None
+    """Memory of the depth teacher alone, as a part of preparation; None where depth is exact."""
     pixel_loss: float
     """Bytes that a loss on decoded pixels would keep for one clip, which the aligners avoid."""
     record: Mapping[str, int]
@@ -114,6 +116,7 @@ def estimate(cfg: Config, *, clips: int | None = None, gpu: str | None = None, g
         parameters=_parameters(cfg, sizes),
         work=work,
         memory=memory,
+        depth_teacher=depth_teacher(cfg),
         pixel_loss=pixel_loss_bytes(sizes.given["vae"], cfg.video),
         record=_record(cfg, sizes),
         caption=sizes.clip.text_tokens * sizes.clip.text_features * 2,

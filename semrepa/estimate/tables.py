@@ -111,15 +111,19 @@ def summary(estimate: Estimate) -> str:
         estimate: from `estimate`.
 
     Returns:
-        Its tables, what aligners save, and its warnings.
+        Its tables, what the depth teacher takes, what aligners save, and its warnings.
     """
     gpu = estimate.gpu
     head = f"Preset {estimate.preset}, {estimate.clips:,} clips, {estimate.gpus} x {gpu.name} "
     head += f"({gpu.memory / GIB:.0f} GiB, {gpu.transformer / 1e12:.3g} TFLOP/s: {gpu.source})"
     texts = [aligned(title, rows) for title, rows in tables(estimate).items()]
-    saved = f"A loss on decoded pixels would keep {estimate.pixel_loss / GIB:,.1f} GiB more for each clip."
-    warnings = [f"warning: {warning}" for warning in estimate.warnings]
-    return "\n\n".join([head, *texts, "\n".join([saved, *warnings])])
+    notes = [f"A loss on decoded pixels would keep {estimate.pixel_loss / GIB:,.1f} GiB more for each clip."]
+    if teacher := estimate.depth_teacher:
+        notes.insert(
+            0, f"The depth teacher alone ({teacher.how}) takes {teacher.total / GIB:.2g} GiB for a clip."
+        )
+    notes += [f"warning: {warning}" for warning in estimate.warnings]
+    return "\n\n".join([head, *texts, "\n".join(notes)])
 
 
 def aligned(title: str, rows: Sequence[Mapping[str, object]]) -> str:

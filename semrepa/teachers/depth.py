@@ -12,7 +12,6 @@ from semrepa.data.sampling import ClipError
 from semrepa.models.video_depth_anything import (
     FRAME_BATCH,
     Variant,
-    estimate_memory,
     load_video_depth_anything,
     network_size,
 )
@@ -98,27 +97,6 @@ class VideoDepthAnythingTeacher:
         if self.kind == "metric":
             check_metres(depth, row.id)
         return depth[None]
-
-    def memory(self, frames: int, height: int, width: int) -> int:
-        """Estimate the device memory for one clip, weights included.
-
-        Args:
-            frames: frames of the clip.
-            height: pixels.
-            width: pixels.
-
-        Returns:
-            Bytes of tensors at the peak.
-        """
-        return estimate_memory(
-            self.model.variant,
-            frames,
-            height,
-            width,
-            self.frame_batch,
-            self.model.precision,
-            input_size=self.input_size,
-        )
 
 
 def check_metres(depth: torch.Tensor, clip: str) -> None:

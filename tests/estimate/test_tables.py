@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from semrepa.config import mini
+from semrepa.config import full, mini, override
 from semrepa.estimate import estimate, summary, tables
 from semrepa.estimate.__main__ import main
+from semrepa.estimate.memory import depth_teacher
 
 
 def test_tables_are_aligned_and_name_their_units(at_scale):
@@ -22,6 +23,15 @@ def test_tables_are_aligned_and_name_their_units(at_scale):
     assert "in GiB" in text
     assert "TB for 730,000 clips" in text
     assert "warning: fine-tuning" in text
+
+
+def test_what_the_depth_teacher_takes_is_printed(at_scale):
+    line = "(Video Depth Anything vitl in float32, 4 frames at a time) takes 7.4 GiB for a clip."
+    assert line in summary(at_scale)
+    small = depth_teacher(override(full(), {"depth.variant": "vits", "depth.frame_batch": 8}))
+    assert small is not None and "vits in float32, 8 frames at a time" in small.how
+    assert 1e9 < small.total < 16e9
+    assert depth_teacher(mini()) is None
 
 
 def test_small_runs_are_told_in_small_units():

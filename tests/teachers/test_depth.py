@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from semrepa.data.index import ClipRow
 from semrepa.data.sampling import ClipError
 from semrepa.depth import normalize
-from semrepa.models.video_depth_anything import estimate_memory
 from semrepa.teachers import DepthTeacher
 from semrepa.teachers.depth import VideoDepthAnythingTeacher, check_metres, kind_of
 from tests.models.vda_oracle import randomised
@@ -106,11 +105,6 @@ def test_half_precision_reaches_the_network(weights: Path) -> None:
     assert teacher.model.precision is torch.bfloat16
     depth = teacher(ROW, clip(4))
     assert depth.dtype is torch.float32
-
-
-def test_it_estimates_its_memory(weights: Path) -> None:
-    expected = estimate_memory("mini", 25, 30, 40, 2, torch.float32, input_size=28)
-    assert make(weights, frame_batch=2).memory(25, 30, 40) == expected
 
 
 def test_settings_and_clips_that_cannot_work(weights: Path, tmp_path: Path) -> None:

@@ -30,6 +30,14 @@ def test_arcface_takes_the_place_of_glintr100(
     assert abs(plain(FRAMES).embeds[0] @ teacher(FRAMES).embeds[0]) < 0.2, "not interchangeable"
 
 
+def test_buffalo_packs_work_too(tmp_path: Path) -> None:
+    """buffalo_l, as insightface itself fetches it by default."""
+    names = ("1k3d68.onnx", "2d106det.onnx", "det_10g.onnx", "genderage.onnx", "w600k_r50.onnx")
+    teacher = InsightFaceTeacher(build_pack(tmp_path / "buffalo_l", names))
+    assert teacher.provenance.name == "insightface det_10g.onnx + w600k_r50.onnx"
+    assert teacher(FRAMES).mask.all()
+
+
 def test_the_shipped_pack_is_a_pack() -> None:
     found = find_pack(mini_asset("face"))
     assert (found.detector.name, found.recogniser.name, found.kind) == (
