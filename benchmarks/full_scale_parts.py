@@ -33,7 +33,7 @@ from semrepa.models.video_depth_anything import VideoDepthAnything
 from semrepa.runtime import autocast
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import portions
 
 TINY_TRANSFORMER = OFFICIAL["CogVideoX-5b-I2V"] | {
     "num_attention_heads": 2,
@@ -163,7 +163,8 @@ def finetuning_step(scale: Scale) -> Case:
     )
 
     def run() -> None:
-        loss, _ = objective(batch, step_generator(0, 1))
+        (portion,) = portions([batch], objective.count, seed=0, step=1)
+        loss, _ = objective(portion.to(device))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

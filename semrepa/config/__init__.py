@@ -5,7 +5,7 @@ cfg.save("runs/a/config.json")
 """
 
 from semrepa.config.presets import Row, configure, describe, full, mini, preset
-from semrepa.config.schema import Config, LossConfig, StructureConfig, TrainConfig
+from semrepa.config.schema import Config, LossConfig, StructureConfig, TrainConfig, WeightSchedule
 from semrepa.config.strict import override
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Row",
     "StructureConfig",
     "TrainConfig",
+    "WeightSchedule",
     "configure",
     "describe",
     "full",

@@ -18,6 +18,7 @@ from semrepa.config.inputs import (
 )
 from semrepa.config.schema import (
     Config,
+    FinetuneConfig,
     GenerateConfig,
     IdentityConfig,
     ImageConfig,
@@ -63,7 +64,7 @@ def mini() -> Config:
             eval_every=30,
             resume=False,
         ),
-        finetune=TrainConfig(
+        finetune=FinetuneConfig(
             steps=60,
             batch_size=4,
             lr=3e-5,
@@ -124,7 +125,7 @@ def full() -> Config:
             checkpoint_every=500,
             eval_every=500,
         ),
-        finetune=TrainConfig(
+        finetune=FinetuneConfig(
             steps=5_000,
             batch_size=8,
             lr=3e-6,
@@ -214,10 +215,12 @@ def _rows(section: Any, usual: Any, path: str = "") -> Iterator[Row]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """Docstring under each field of a dataclass, by field name."""
+    """Docstring under each field of a dataclass, its own and inherited, by field name."""
+    docs = {}
+    for parent in cls.__bases__:
+        docs |= _field_docs(parent) if dataclasses.is_dataclass(parent) else {}
     tree = ast.parse(inspect.getsource(cls))
     body = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    docs = {}
     for pair in itertools.pairwise(body):
         match pair:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

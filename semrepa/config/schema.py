@@ -94,7 +94,11 @@ class LossConfig(Section):
     weight_id: NotNegative = 1.0
     """Weight of the identity loss. Paper: 1, Sec. 5.3.3 and Table 2."""
     gate: Literal["none", "snr"] = "none"
-    """none: the paper; snr: structure weighted by alpha-bar, identity only where SNR >= 1. Ours."""
+    """none: the paper; snr: structure weighted by alpha-bar, identity only where the noise is low. Ours."""
+    gate_struct_snr: NotNegative = 0.0
+    """Signal-to-noise ratio from which structure counts under the snr gate; 0: everywhere. Ours."""
+    gate_id_snr: NotNegative = 1.0
+    """The same for identity; 1: as much signal as noise, 2.8: as ControlNet++ (t <= 200). Ours."""
     self_target: bool = False
     """Structure target: False the teacher's depth latents; True the aligner on the true latents. Ours."""
     detach_depth_for_id: bool = False
@@ -104,13 +108,42 @@ class LossConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightSchedule(Section):
+    """How the weight of an alignment loss changes in a run. Without change, as here, it is the paper's."""
+
+    warmup: CountOrZero = 0
+    """Steps in which the weight grows linearly from 0. Ours."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the weight falls after its warm-up. Ours."""
+    decay_until: CountOrZero = 0
+    """Step at which it has fallen to `decay_to`, and stays there. Ours."""
+    decay_to: Share = 0.0
+    """What is left of it then, as a share. Ours."""
+    last_step: Annotated[int | None, Within(1)] = None
+    """Last step in which the loss counts, as in HASTE; None: no such step. Ours."""
+    until_similarity: Annotated[float | None, Within(-1, 1)] = None
+    """The loss ends for good when the averaged cosine between what the aligner makes of the prediction and
+    its target reaches this; None: never. Ours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay != "none" and self.decay_until <= self.warmup:
+            raise ValueError(
+                f"decay_until: got {self.decay_until} with decay={self.decay!r} and warmup={self.warmup}; "
+                "expected a step after the warm-up"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
     """One training run: either aligner, or the fine-tuning. All numbers are ours; see the presets."""
 
     steps: Count
     """Optimiser steps."""
     batch_size: Count
-    """Clips per step, over all devices."""
+    """Clips per optimiser step, over all devices and portions."""
+    accumulate: Count = 1
+    """Portions into which each device cuts its clips of a step, to save memory: same step, up to rounding."""
     lr: NotNegative
     """Peak learning rate of AdamW; 0 changes nothing and is allowed for checks."""
     warmup: CountOrZero
@@ -121,10 +154,14 @@ class TrainConfig(Section):
     """AdamW momenta."""
     clip_norm: Positive = 1.0
     """Largest gradient norm; longer gradients are scaled down to it."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate after warm-up; cosine ends at zero."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Learning rate after warm-up; cosine and linear end at zero."""
     checkpoint_every: Count
     """Steps between checkpoints; one more is written at the end."""
+    checkpoint_minutes: Annotated[float | None, Within(0)] = None
+    """Minutes after which a checkpoint is written even so; None: never."""
+    keep: Count = 2
+    """Checkpoints that stay in the run folder; the oldest go."""
     eval_every: Count
     """Steps between evaluations on held-out clips."""
     log_every: Count = 1
@@ -133,8 +170,18 @@ class TrainConfig(Section):
     """Decay of the averaged weights; None: no average."""
     gradient_checkpointing: bool = False
     """Keep few activations and compute the others again: a third more work, a tenth of that memory. Ours."""
+    max_bad_steps: Count = 3
+    """Steps in a row without a finite loss and gradient, all skipped, after which the run gives up. Ours."""
     resume: bool = True
     """Go on from the last checkpoint of the run folder, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainConfig):
+    """Fine-tuning of the base model's transformer. All numbers are ours; see the presets."""
+
+    timesteps: Literal["uniform", "stratified"] = "uniform"
+    """How noise levels are drawn; stratified: the clips of a step share them out evenly. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +215,11 @@ class Config(Section):
     identity: IdentityConfig
     image: ImageConfig
     loss: LossConfig
+    struct_schedule: WeightSchedule = WeightSchedule()
+    id_schedule: WeightSchedule = WeightSchedule()
     pretrain_structure: TrainConfig
     pretrain_identity: TrainConfig
-    finetune: TrainConfig
+    finetune: FinetuneConfig
     generate: GenerateConfig
 
     def save(self, path: str | Path) -> Path:

@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
 from semrepa.models.freeze import freeze
-from semrepa.models.latents import encode_image, to_pixels
+from semrepa.models.latents import Generators, encode_image, to_pixels
 from semrepa.models.shards import check_files, check_vocabulary
 from semrepa.models.transformer import call_transformer
 from semrepa.models.variants import check_checkpoint
@@ -206,7 +206,7 @@ def image_condition(
     first_frames: Images,
     num_latent_frames: int,
     *,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     noise_mean: float | None = None,
     noise_std: float | None = None,
     dropout: float = 0.0,
@@ -221,8 +221,8 @@ def image_condition(
         vae: frozen VAE.
         first_frames: first frame of each clip.
         num_latent_frames: latent frames that the transformer works on (`padded_frames`).
-        generator: source of all randomness here, the sample of the posterior included; None takes the
-            posterior's mode and draws noise and dropout from the global source.
+        generator: source of all randomness here, the sample of the posterior included, or one for each clip;
+            None takes the posterior's mode and draws noise and dropout from the global source.
         noise_mean: mean of the logarithm of the noise strength (CogVideoX: -3); None adds no noise.
         noise_std: its standard deviation (CogVideoX: 0.5).
         dropout: probability that a clip loses its condition (CogVideoX: 0.05).
@@ -242,8 +242,7 @@ def image_condition(
         pixels = pixels + strength * _randn(pixels.shape, pixels, generator)
     first = encode_image(vae, pixels, generator=generator)
     if dropout:
-        source = generator.device if generator else first.device
-        kept = torch.rand(batch, generator=generator, device=source).to(first.device) >= dropout
+        kept = _rand(batch, first.device, generator) >= dropout
         first = first * kept.view(-1, 1, 1, 1, 1)
     padding = first.new_zeros(batch, num_latent_frames - 1, *first.shape[2:])
     return torch.cat([first, padding], dim=1)
@@ -294,5 +293,12 @@ def _load(part: Part, folder: Path, device: torch.device | str, dtype: torch.dty
     return model.to(device).eval() if part == "transformer" else freeze(model.to(device))
 
 
-def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _randn(shape: Sequence[int], like: Tensor, generator: Generators) -> Tensor:
     return randn_tensor(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)
+
+
+def _rand(count: int, device: torch.device, generator: Generators) -> Tensor:
+    if isinstance(generator, list):
+        return torch.cat([torch.rand(1, generator=each, device=each.device) for each in generator]).to(device)
+    source = generator.device if generator else device
+    return torch.rand(count, generator=generator, device=source).to(device)

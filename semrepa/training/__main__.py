@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         train_ids=train_ids,
         heldout_ids=heldout_ids[: options.heldout],
         resume=False if options.fresh else None,
+        allow_change=options.allow_change,
     )
     for log in run:
         if PartialState().is_main_process:
@@ -62,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--index", type=Path, help="index of the clips with their split; default: the config's")
     made.add_argument("--heldout", type=int, help="held-out clips to evaluate on; default: all")
     made.add_argument("--fresh", action="store_true", help="start anew even where a checkpoint is")
+    made.add_argument(
+        "--allow-change", action="append", default=[], metavar="NAME", help="may differ from the checkpoint's"
+    )
     return made
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from semrepa.config import Config
 from semrepa.data.dataset import Batch
-from semrepa.diffusion import add_noise
+from semrepa.diffusion import add_noise, gate
 from semrepa.models.cogvideox import image_condition, predict_v
 from semrepa.models.latents import repeat_first
 from semrepa.models.transformer import padded_frames
@@ -26,7 +26,8 @@ from semrepa.training.alignment import (
     weighted_terms,
 )
 from semrepa.training.evaluate import eval_timesteps, means
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import Portion, normal, step_generator, uniform
+from semrepa.training.schedules import LossWeights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,49 +62,116 @@ class CombinedObjective(nn.Module):
         self.transformer = transformer
         self.frozen = frozen
         self.cfg = cfg
+        self.weights = LossWeights(
+            {"struct": cfg.loss.weight_struct, "id": cfg.loss.weight_id},
+            {"struct": cfg.struct_schedule, "id": cfg.id_schedule},
+        )
+        self._table = frozen.alphas_cumprod.cpu()
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
-        """Loss of a batch and its detached parts.
+    def count(self, portion: Portion) -> dict[str, float]:
+        """Count the clips that each mean is over.
 
         Args:
-            batch: clips on the device of the transformer.
-            generator: CPU source of all randomness of the step.
+            portion: clips.
 
         Returns:
-            The loss to minimise, and batch means of the raw, gated and weighted parts.
+            All clips as `diff`; those whose gate is open as `struct` and `id`.
+        """
+        gates = self.gates(portion, self.timesteps(portion))
+        opened = {name: float((g > 0).sum()) for name, g in gates.items()}
+        return {"diff": float(len(portion.batch.ids)), **opened}
+
+    def forward(self, portion: Portion) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a portion and its detached parts; an alignment loss that is gated away costs nothing.
+
+        Args:
+            portion: clips on the device of the transformer.
+
+        Returns:
+            What adds up over all portions of the step to the loss to minimise, and to the means of its raw,
+            gated and weighted parts.
 
         Source: Eq. (11), (12), Sec. 4.3.
         """
-        prediction = self.predict(batch, generator)
-        losses = self.losses(prediction, batch)
-        return combine(losses, prediction.timesteps, self.frozen.alphas_cumprod, self.cfg.loss)
+        losses, gates, weights = self._measure(portion)
+        loss, parts = combine(losses, gates, weights, portion.totals)
+        if self.weights.measures_similarity:
+            for name in weights:
+                found = losses.get(f"similarity_{name}")
+                similar = torch.zeros_like(losses["diff"]) if found is None else found
+                parts[f"similarity_{name}"] = portion.mean(similar * (gates[name] > 0), name)
+        return loss, parts
 
-    def predict(self, batch: Batch, generator: torch.Generator) -> Prediction:
+    def balance(self, portions: Sequence[Portion]) -> dict[str, float]:
+        """Measure how hard each loss pulls at the transformer, for one forward and one backward per loss.
+
+        Args:
+            portions: the portions of a step.
+
+        Returns:
+            Gradient norms and cosines of the gated and weighted losses, see `gradient_balance`.
+        """
+        measured = ((self._measure(portion), portion.totals) for portion in portions)
+        terms = (
+            weighted_terms(losses, gates, weights, totals) for (losses, gates, weights), totals in measured
+        )
+        return gradient_balance(terms, [p for p in self.transformer.parameters() if p.requires_grad])
+
+    def _measure(
+        self, portion: Portion
+    ) -> tuple[dict[str, PerSample], dict[str, PerSample], dict[str, float]]:
+        """Raw losses of each clip, their gates, and the weights of this step."""
+        timesteps, weights = self.timesteps(portion), self.weights.at(portion.step)
+        gates = self.gates(portion, timesteps)
+        wanted = [name for name in weights if (gates[name] > 0).any()]
+        prediction = self.predict(portion)
+        losses = self.losses(prediction, portion.batch, wanted)
+        device = prediction.timesteps.device
+        return losses, {name: g.to(device, non_blocking=True) for name, g in gates.items()}, weights
+
+    def timesteps(self, portion: Portion) -> Timesteps:
+        """Noise level of each clip, on the CPU."""
+        return portion.timesteps(len(self._table), self.cfg.finetune.timesteps)
+
+    def gates(self, portion: Portion, timesteps: Timesteps) -> dict[str, PerSample]:
+        """Decide how much each clip's alignment losses count.
+
+        Args:
+            portion: says which step it is.
+            timesteps: noise levels, on the CPU.
+
+        Returns:
+            Gate of each clip for `struct` and `id`, on the CPU; 0 where the weight of this step is 0.
+        """
+        loss, weights = self.cfg.loss, self.weights.at(portion.step)
+        limits = {"struct_snr": loss.gate_struct_snr, "id_snr": loss.gate_id_snr}
+        opened = dict(zip(("struct", "id"), gate(loss.gate, timesteps, self._table, **limits), strict=True))
+        return {name: g * (weights.get(name, 0.0) > 0) for name, g in opened.items()}
+
+    def predict(self, portion: Portion) -> Prediction:
         """Ask the transformer for v as in training: random timestep, noisy first frame, dropped conditions.
 
         Args:
-            batch: clips.
-            generator: CPU source of randomness.
+            portion: clips.
 
         Returns:
             What it saw and what it answered.
         """
-        image, table, device = self.cfg.image, self.frozen.alphas_cumprod, batch.latents.device
-        latents = self._padded(batch)
-        count, frames = latents.shape[:2]
-        noise = torch.randn(latents.shape, generator=generator).to(device)
-        timesteps = torch.randint(len(table), (count,), generator=generator).to(device)
-        dropped = (torch.rand(count, generator=generator) < image.caption_dropout).to(device)
+        image, batch = self.cfg.image, portion.batch
+        generators, latents = portion.generators(), self._padded(batch)
+        noise = normal(latents, generators)
+        dropped = (uniform(generators) < image.caption_dropout).to(latents.device)
         image_latents = image_condition(
             self.frozen.vae,
             batch.first_frames,
-            frames,
-            generator=generator,
+            latents.shape[1],
+            generator=generators,
             noise_mean=image.noise_mean,
             noise_std=image.noise_std,
             dropout=image.dropout,
         )
         prompts = torch.where(dropped.view(-1, 1, 1), self.frozen.empty_prompt, batch.prompt_embeds)
+        timesteps = self.timesteps(portion).to(latents.device)
         return self.predict_at(latents, noise, timesteps, image_latents, prompts)
 
     def predict_at(
@@ -157,22 +225,8 @@ class CombinedObjective(nn.Module):
             loss=self.cfg.loss,
             structure=self.cfg.structure,
             wanted=wanted,
+            similarity=self.weights.measures_similarity,
         )
-
-    def balance(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
-        """Measure how hard each loss pulls at the transformer, for one forward and one backward per loss.
-
-        Args:
-            batch: clips.
-            generator: CPU source of randomness.
-
-        Returns:
-            Gradient norms and cosines of the gated and weighted losses, see `gradient_balance`.
-        """
-        prediction = self.predict(batch, generator)
-        losses = self.losses(prediction, batch)
-        terms = weighted_terms(losses, prediction.timesteps, self.frozen.alphas_cumprod, self.cfg.loss)
-        return gradient_balance(terms, [p for p in self.transformer.parameters() if p.requires_grad])
 
     @torch.no_grad()
     def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
@@ -189,17 +243,19 @@ class CombinedObjective(nn.Module):
             `loss_diff`, `loss_struct`, `loss_id`: means over clips and noise levels; and each at one level,
             such as `loss_diff@300`. Clips without a face do not count in `loss_id`.
         """
-        table, wanted = self.frozen.alphas_cumprod, self._computable()
+        table, wanted, place = self.frozen.alphas_cumprod, self._computable(), 0
         values: dict[str, list[PerSample]] = defaultdict(list)
-        for index, batch in enumerate(batches):
+        for batch in batches:
             latents = self._padded(batch)
             count, frames = latents.shape[:2]
-            noise = torch.randn(latents.shape, generator=step_generator(seed, 0, index)).to(table.device)
+            noise = normal(latents, [step_generator(seed, 0, place + i) for i in range(count)])
+            place += count
             image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
             for level in eval_timesteps(len(table)):
                 timesteps = torch.full((count,), level, device=table.device)
                 prediction = self.predict_at(latents, noise, timesteps, image_latents, batch.prompt_embeds)
-                for name, loss in self.losses(prediction, batch, wanted).items():
+                losses = self.losses(prediction, batch, wanted)
+                for name, loss in ((name, losses[name]) for name in ("diff", *wanted)):
                     counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
                     values[f"loss_{name}@{level}"].append(loss[counted])
         return means(values)

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from diffusers import CogVideoXTransformer3DModel
+from torch import nn
 
 from semrepa.config import Config
-from semrepa.data.dataset import Batch
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
 from semrepa.models.cogvideox import CogVideoX, encode_prompts
@@ -23,6 +23,7 @@ from semrepa.training.checkpoint import publish
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
+from semrepa.training.portion import Portion
 from semrepa.training.sources import (
     check_aligners,
     heldout_batches,
@@ -45,6 +46,7 @@ def finetune(
     parts: CogVideoX | None = None,
     aligners: Aligners | None = None,
     resume: bool | None = None,
+    allow_change: Sequence[str] = (),
     balance_every: int = 0,
 ) -> Iterator[StepLog]:
     """Fine-tune the transformer; it ends up in `run_dir/transformer`, for the stock pipeline.
@@ -58,6 +60,7 @@ def finetune(
         parts: the loaded base model, which stays as it is; None loads the one that `cfg` names.
         aligners: aligners, frozen here; None loads those that `cfg` names.
         resume: go on from the last checkpoint of the folder; None: as `cfg.finetune` says.
+        allow_change: settings that may differ from those of that checkpoint, such as `train.lr`.
         balance_every: steps between measurements of gradient norms and cosines of the losses; 0: never.
 
     Returns:
@@ -68,14 +71,14 @@ def finetune(
             of a size that the base model has no positions for.
         FileNotFoundError: weights that are not on this machine.
     """
-    stream = training_stream(store, train_ids, cfg.finetune.batch_size, cfg.seed)
+    stream = training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
     check_aligners(cfg, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
     objective = CombinedObjective(transformer, frozen, cfg)
 
-    def inspect(step: int, batch: Batch, generator: torch.Generator) -> Mapping[str, float]:
-        return objective.balance(batch, generator) if (step - 1) % balance_every == 0 else {}
+    def inspect(portions: Sequence[Portion]) -> Mapping[str, float]:
+        return objective.balance(portions) if (portions[0].step - 1) % balance_every == 0 else {}
 
     task = Task(
         objective=objective,
@@ -85,11 +88,14 @@ def finetune(
             heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
         ),
         inspect=inspect if balance_every else None,
+        observe=objective.weights.observe,
+        state={"loss_weights": objective.weights},
+        frozen=_watched(objective),
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
         export=lambda: publish(transformer, Path(run_dir) / "transformer"),
         recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
-    return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume)
+    return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
 
 
 def _prepare(
@@ -117,6 +123,13 @@ def _frozen(aligners: Aligners, device: torch.device) -> Aligners:
     return Aligners(**found)
 
 
+def _watched(objective: CombinedObjective) -> dict[str, nn.Module]:
+    """Networks whose frozen weights must come out of the run as they went in."""
+    frozen = objective.frozen
+    named = {"VAE": frozen.vae, "transformer": objective.transformer, **vars(frozen.aligners)}
+    return {name: network for name, network in named.items() if network is not None}
+
+
 def _recipe(
     cfg: Config,
     store: FeatureStore,
@@ -129,6 +142,8 @@ def _recipe(
         "structure": {"input": cfg.structure.input, "step": cfg.structure.step},
         "image": asdict(cfg.image),
         "loss": asdict(cfg.loss),
+        "struct_schedule": asdict(cfg.struct_schedule),
+        "id_schedule": asdict(cfg.id_schedule),
         "start": {
             "transformer": weights_record(transformer),
             "structure": weights_record(aligners.structure),

@@ -7,6 +7,7 @@ untrained model and the floors; each further line holds the fields of a `StepLog
 import dataclasses
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,29 @@ class StepLog:
     """Clips seen since the start of the run."""
     eval: Mapping[str, float] = field(default_factory=dict)
     """Held-out losses by name, after this step; empty where it was not evaluated."""
+    skipped: bool = False
+    """Whether the weights were left alone, since the loss or its gradient was not finite."""
+
+
+def measured(parts: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what no clip of the batch has measured.
+
+    Args:
+        parts: numbers by name; `active_<loss>` is the share of clips that a loss was computed for.
+
+    Returns:
+        The numbers without those of losses that were not computed, such as `loss_id` at high noise.
+    """
+    idle = {
+        name.removeprefix("active_")
+        for name, share in parts.items()
+        if name.startswith("active_") and not share
+    }
+    return {
+        name: value
+        for name, value in parts.items()
+        if not name.startswith(("loss_", "gated_", "similarity_")) or name.partition("_")[2] not in idle
+    }
 
 
 def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
@@ -70,7 +94,14 @@ def append_line(run_dir: Path, line: Mapping[str, Any] | StepLog) -> None:
     """
     values = dataclasses.asdict(line) if isinstance(line, StepLog) else line
     with (run_dir / METRICS).open("a") as file:
-        file.write(json.dumps(values) + "\n")
+        file.write(json.dumps(_valid(values)) + "\n")
+
+
+def _valid(value: Any) -> Any:
+    """JSON has no numbers that are not finite: null stands for them."""
+    if isinstance(value, Mapping):
+        return {name: _valid(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cut_log(run_dir: Path, step: int) -> None:

@@ -39,6 +39,7 @@ def pretrain_structure(
     heldout_ids: Sequence[str] = (),
     aligner: StructureAligner | None = None,
     resume: bool | None = None,
+    allow_change: Sequence[str] = (),
 ) -> Iterator[StepLog]:
     """Pretrain the structure aligner; it ends up in `run_dir/structure_aligner`.
 
@@ -51,6 +52,7 @@ def pretrain_structure(
         aligner: where to start, not changed; None starts from random weights, or as `structure.warm_start`
             says from those of the base model's first layers.
         resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_structure` says.
+        allow_change: settings that may differ from those of that checkpoint, such as `train.lr`.
 
     Returns:
         One log per step, see `train`; nothing is trained before the first is asked for.
@@ -63,7 +65,7 @@ def pretrain_structure(
     Source: Eq. (2) to (5), Sec. 4.2.1.
     """
     config = cfg.pretrain_structure
-    stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
+    stream = training_stream(store, train_ids, config, cfg.seed)
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
     if aligner is not None and cfg.structure.warm_start:
@@ -85,7 +87,7 @@ def pretrain_structure(
         export=lambda: publish(trained, Path(run_dir) / "structure_aligner"),
         recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids, trained),
     )
-    return train(task, config, run_dir, seed=cfg.seed, resume=resume)
+    return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
 
 
 def pretrain_identity(
@@ -97,6 +99,7 @@ def pretrain_identity(
     heldout_ids: Sequence[str] = (),
     aligner: IdentityAligner | None = None,
     resume: bool | None = None,
+    allow_change: Sequence[str] = (),
 ) -> Iterator[StepLog]:
     """Pretrain the identity aligner; it ends up in `run_dir/identity_aligner`.
 
@@ -109,6 +112,7 @@ def pretrain_identity(
         aligner: where to start, not changed; None starts from random weights, with inputs normalised by the
             statistics of the training clips.
         resume: go on from the last checkpoint of the folder; None: as `cfg.pretrain_identity` says.
+        allow_change: settings that may differ from those of that checkpoint, such as `train.lr`.
 
     Returns:
         One log per step, see `train`; nothing is trained before the first is asked for.
@@ -119,7 +123,7 @@ def pretrain_identity(
     Source: Eq. (6), (7), Sec. 4.2.2.
     """
     config = cfg.pretrain_identity
-    stream = training_stream(store, train_ids, config.batch_size, cfg.seed)
+    stream = training_stream(store, train_ids, config, cfg.seed)
     if aligner is None:
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
@@ -137,7 +141,7 @@ def pretrain_identity(
         export=lambda: publish(trained, Path(run_dir) / "identity_aligner"),
         recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids, trained),
     )
-    return train(task, config, run_dir, seed=cfg.seed, resume=resume)
+    return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
 
 
 def warm_structure_aligner(cfg: Config) -> StructureAligner:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from itertools import count
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 
 from semrepa import weights
 from semrepa.config import Config, TrainConfig
-from semrepa.data.dataset import Batch, StoreDataset, batches
+from semrepa.data.dataset import Batch, StoreDataset, batch_indices
 from semrepa.data.store import FeatureStore
 from semrepa.models.cogvideox import PARTS, CogVideoX
 from semrepa.models.freeze import freeze
@@ -27,31 +27,39 @@ N = TypeVar("N", bound=ModelMixin)
 
 
 def training_stream(
-    store: FeatureStore, ids: Sequence[str], batch_size: int, seed: int
-) -> Callable[[int], Iterator[Batch]]:
-    """Make the data of a run; with several processes each sees its own share of the clips.
+    store: FeatureStore, ids: Sequence[str], config: TrainConfig, seed: int
+) -> Callable[[int], Iterator[list[Batch]]]:
+    """Make the data of a run: in each step, the share that this process has of the step's batch.
 
     Args:
         store: prepared features.
         ids: training clips.
-        batch_size: clips per step over all processes.
+        config: clips per step over all processes, and into how many portions each process cuts its own.
         seed: seed of the order.
 
     Returns:
-        A function from a step (0 is the first) to the endless stream of batches from there on.
+        A function from a step (0 is the first) to the endless stream of shares from there on, in portions.
 
     Raises:
-        ValueError: no clips, clips without a record, or a batch that the processes cannot share evenly.
+        ValueError: no clips, clips without a record, or a batch that cannot be shared evenly.
     """
     state = PartialState(cpu=pick_device().type == "cpu")
-    share, rest = divmod(batch_size, state.num_processes)
-    if rest:
+    size, parts = config.batch_size, state.num_processes * config.accumulate
+    if size % parts:
         raise ValueError(
-            f"batch_size: got {batch_size} for {state.num_processes} processes; expected a multiple; "
-            f"use {batch_size - rest or state.num_processes}"
+            f"batch_size: got {size} for {state.num_processes} processes and accumulate={config.accumulate}; "
+            f"expected a multiple of {parts}; use {size - size % parts or parts}"
         )
-    dataset = StoreDataset(store, ids[state.process_index :: state.num_processes])
-    return partial(batches, dataset, share, seed)
+    dataset, portion = StoreDataset(store, ids), size // parts
+    first = state.process_index * config.accumulate * portion
+
+    def stream(start: int) -> Iterator[list[Batch]]:
+        for step in count(start):
+            places = batch_indices(len(dataset), size, seed, step)
+            starts = range(first, first + config.accumulate * portion, portion)
+            yield [dataset.batch(places[start : start + portion]) for start in starts]
+
+    return stream
 
 
 def heldout_batches(store: FeatureStore, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:

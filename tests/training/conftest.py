@@ -1,5 +1,7 @@
 """A small feature store, tiny aligners, and the tiny base model."""
 
+from contextlib import nullcontext
+
 import pytest
 from training.clips import HELDOUT, TRAIN, record
 
@@ -46,3 +48,10 @@ def aligners(cfg, store) -> Aligners:
 def batch(store) -> Batch:
     """Two clips with faces and one without."""
     return StoreDataset(store, ("a", "b", "faceless")).batch([0, 1, 2])
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """Networks compute in float32 also where the processor has bfloat16."""
+    for module in ("combined", "alignment", "objectives"):
+        monkeypatch.setattr(f"semrepa.training.{module}.autocast", lambda _: nullcontext())

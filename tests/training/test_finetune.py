@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import weakref
-from contextlib import nullcontext
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.finetune import finetune
 from semrepa.training.log import read_metrics
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import portions
 from semrepa.training.sources import load_aligners
 
 IDS = {"train_ids": TRAIN, "heldout_ids": HELDOUT}
@@ -44,6 +43,25 @@ def objective(cfg, parts, aligners):
     return CombinedObjective(parts.transformer.requires_grad_(True), frozen, cfg)
 
 
+@pytest.fixture
+def with_changes(objective, cfg):
+    """A function that gives the objective with other settings or aligners."""
+
+    def build(changes, aligners=None):
+        frozen = (
+            objective.frozen if aligners is None else dataclasses.replace(objective.frozen, aligners=aligners)
+        )
+        return CombinedObjective(objective.transformer, frozen, override(cfg, changes))
+
+    return build
+
+
+def whole(objective, batch, step=1, seed=0):
+    """A step's batch in one portion."""
+    (made,) = portions([batch], objective.count, seed=seed, step=step)
+    return made
+
+
 def state(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -66,7 +84,10 @@ def test_only_the_transformer_moves(run, parts, aligners, tmp_path):
 def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
     log = next(run(changes={"loss.gate": "snr"}))
     kinds = {f"{kind}_{name}" for kind in ("loss", "gated", "weighted") for name in ("struct", "id")}
-    assert set(log.parts) == {"loss_diff", *kinds}
+    more = {f"{kind}_{name}" for kind in ("active", "weight") for name in ("struct", "id")}
+    idle = {"loss_id", "gated_id"} if log.parts["active_id"] == 0 else set()
+    assert set(log.parts) == {"loss_diff", *kinds, *more} - idle
+    assert (log.parts["weight_struct"], log.parts["weight_id"]) == (0.01, 1.0)
     weighted = log.parts["loss_diff"] + log.parts["weighted_struct"] + log.parts["weighted_id"]
     assert log.loss == pytest.approx(weighted, rel=1e-5)
     start = read_metrics(tmp_path / "run")[0]
@@ -74,14 +95,13 @@ def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
     assert start["floors"] == {"loss_id": {"zero output": 0.035}}
 
 
-def test_first_step_of_weight_zero_is_the_plain_step(objective, batch, cfg):
+def test_first_step_of_weight_zero_is_the_plain_step(with_changes, objective, batch):
     def gradients(weights, aligners):
-        objective.frozen = dataclasses.replace(objective.frozen, aligners=aligners)
-        objective.cfg = override(cfg, {"loss": {"weight_struct": weights, "weight_id": weights}})
-        objective.zero_grad()
-        loss, _ = objective(batch, step_generator(0, 1))
+        made = with_changes({"loss": {"weight_struct": weights, "weight_id": weights}}, aligners)
+        made.zero_grad()
+        loss, _ = made(whole(made, batch))
         loss.backward()
-        return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+        return {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
 
     full = objective.frozen.aligners
     plain, zero, aligned = gradients(0, Aligners()), gradients(0, full), gradients(1, full)
@@ -91,17 +111,16 @@ def test_first_step_of_weight_zero_is_the_plain_step(objective, batch, cfg):
 
 
 @pytest.mark.parametrize("structure", ["clean", "noisy"])
-def test_alignment_alone_reaches_the_transformer(objective, batch, cfg, structure):
-    objective.cfg = override(cfg, {"structure.input": structure})
-    prediction = objective.predict(batch, step_generator(0, 1))
-    losses = objective.losses(prediction, batch)
+def test_alignment_alone_reaches_the_transformer(with_changes, batch, structure):
+    objective = with_changes({"structure.input": structure})
+    losses = objective.losses(objective.predict(whole(objective, batch)), batch)
     for name in ("struct", "id"):
         objective.zero_grad()
         losses[name].sum().backward(retain_graph=True)
         assert objective.transformer.proj_out.weight.grad.abs().sum() > 0, name
 
 
-def test_conditions_are_dropped_and_noised_from_the_generator_alone(objective, batch, cfg, monkeypatch):
+def test_conditions_are_dropped_and_noised_from_the_place_alone(with_changes, batch, monkeypatch):
     seen = []
 
     def remember(transformer, noisy, image_latents, prompt_embeds, timesteps):
@@ -109,14 +128,14 @@ def test_conditions_are_dropped_and_noised_from_the_generator_alone(objective, b
         return noisy
 
     monkeypatch.setattr("semrepa.training.combined.predict_v", remember)
-    objective.cfg = override(cfg, {"image.caption_dropout": 1.0, "image.dropout": 1.0})
-    objective.predict(batch, step_generator(0, 1))
+    objective = with_changes({"image.caption_dropout": 1.0, "image.dropout": 1.0})
+    objective.predict(whole(objective, batch))
     assert seen[0][0].abs().max() == 0
     assert torch.equal(seen[0][1], objective.frozen.empty_prompt.expand_as(batch.prompt_embeds))
-    objective.cfg = override(cfg, {"image.caption_dropout": 0.0, "image.dropout": 0.0})
+    objective = with_changes({"image.caption_dropout": 0.0, "image.dropout": 0.0})
     for step in (1, 1, 2):
         torch.randn(1)
-        objective.predict(batch, step_generator(0, step))
+        objective.predict(whole(objective, batch, step))
     once, again, later = seen[1:]
     assert torch.equal(once[1], batch.prompt_embeds)
     assert all(map(torch.equal, once, again))
@@ -210,13 +229,6 @@ def test_text_encoder_is_freed_before_the_first_step(run, monkeypatch):
     stream.close()
 
 
-@pytest.fixture
-def float32(monkeypatch):
-    """Networks compute in float32 also where the processor has bfloat16."""
-    for module in ("combined", "alignment"):
-        monkeypatch.setattr(f"semrepa.training.{module}.autocast", lambda _: nullcontext())
-
-
 def test_gradient_checkpointing_gives_the_same_run(run, parts, float32, monkeypatch):
     """Blocks of the transformer run once more in each step; it may be switched when a run goes on."""
     calls, blocks = [], type(parts.transformer.transformer_blocks[0])
@@ -239,7 +251,8 @@ def test_gradient_checkpointing_gives_the_same_run(run, parts, float32, monkeypa
 
 
 def test_balance_is_the_same_with_gradient_checkpointing(objective, batch, float32):
-    plain = objective.balance(batch, step_generator(0, 1))
+    clips = [whole(objective, batch)]
+    plain = objective.balance(clips)
     objective.transformer.enable_gradient_checkpointing()
-    assert objective.balance(batch, step_generator(0, 1)) == plain
+    assert objective.balance(clips) == plain
     objective.transformer.disable_gradient_checkpointing()
