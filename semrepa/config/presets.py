@@ -21,6 +21,7 @@ from semrepa.config.schema import (
     GenerateConfig,
     IdentityConfig,
     ImageConfig,
+    LaunchConfig,
     LossConfig,
     StructureConfig,
     TrainConfig,
@@ -134,6 +135,7 @@ def full() -> Config:
             eval_every=500,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
+        launch=LaunchConfig(where="child"),
     )
 
 

@@ -270,7 +270,9 @@ class _Run:
 @contextmanager
 def _finish_first() -> Iterator[None]:
     """Hold back Ctrl-C to the end of a step, so that weights are never half updated; twice stops at once."""
-    if threading.current_thread() is not threading.main_thread():
+    # A program with an answer of its own, such as the command line, keeps it.
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or not is_ours:
         yield
         return
     asked = False
