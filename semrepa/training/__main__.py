@@ -13,19 +13,14 @@ in `outcome.json` of the run folder, since launchers turn every code but 0 into 
 import argparse
 import logging
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import get_args
 
+from semrepa.training.child import Stage
 from semrepa.training.log import StepLog
 from semrepa.training.outcome import OutcomeRecord
 from semrepa.training.stopping import StopRequests, anywhere, everyone
-
-if TYPE_CHECKING:
-    from semrepa.data.store import FeatureStore
-
-SECTIONS = {"structure": "pretrain_structure", "identity": "pretrain_identity", "finetune": "finetune"}
-"""Stage of training to the section of the config that describes it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,33 +40,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace, requests: StopRequests, record: OutcomeRecord) -> None:
-    # Imported late: a signal is heard from the first moment on, and --help is instant.
+    # Imported late: signals are heard from the first moment on, and --help is instant.
     from semrepa.config import Config
-    from semrepa.data.packed import open_for_reading
+    from semrepa.training.stages import start
 
-    cfg, store = Config.load(options.config), open_for_reading(options.store)
-    train_ids, heldout_ids = split_ids(store, options.index or cfg.data.index)
-
-    from semrepa.training.finetune import finetune
-    from semrepa.training.pretrain import pretrain_identity, pretrain_structure
-
-    inputs = {
-        "train_ids": train_ids,
-        "heldout_ids": heldout_ids[: options.heldout],
-        "resume": False if options.fresh else None,
-    }
-    if options.stage == "finetune":
-        inputs["balance_every"] = options.balance_every
-    stages = {"structure": pretrain_structure, "identity": pretrain_identity, "finetune": finetune}
-    run = cast(Generator[StepLog, None, None], stages[options.stage](cfg, store, options.run_dir, **inputs))
-    total = getattr(cfg, SECTIONS[options.stage]).steps
+    steps, total = start(
+        options.stage,
+        Config.load(options.config),
+        options.store,
+        options.run_dir,
+        index=options.index,
+        heldout=options.heldout,
+        resume=False if options.fresh else None,
+        balance_every=options.balance_every,
+    )
     requests.hold()
-    for log in run:
+    for log in steps:
         record.step = log.step
         if record.is_main:
             print(line(log), flush=True)
         if anywhere(requests.asked) and log.step < total:
-            run.close()
+            steps.close()
             record.stopped = True
 
 
@@ -89,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     made.add_argument(
-        "stage", choices=SECTIONS, help="which network: the structure aligner, the identity aligner, the DiT"
+        "stage",
+        choices=get_args(Stage),
+        help="which network: the structure aligner, the identity aligner, the DiT",
     )
     made.add_argument("--config", type=Path, required=True, help="config.json, as Config.save writes it")
     made.add_argument("--store", type=Path, required=True, help="folder of the prepared features")
@@ -107,29 +98,6 @@ def parser() -> argparse.ArgumentParser:
         help="steps between measurements of the losses' gradients (finetune); default: never",
     )
     return made
-
-
-def split_ids(store: "FeatureStore", index: str | Path) -> tuple[list[str], list[str]]:
-    """Divide the clips of a store as the index says.
-
-    Args:
-        store: prepared features.
-        index: index file.
-
-    Returns:
-        Names of the training clips and of the held-out clips, in the order of the index.
-
-    Raises:
-        ValueError: no clip of the index is in the store.
-    """
-    from semrepa.data.index import read_index
-
-    rows = [row for row in read_index(index) if store.has(row.id)]
-    if not rows:
-        raise ValueError(
-            f"got index {index} without a clip of {store.folder}; expected some; run prepare with it"
-        )
-    return [r.id for r in rows if r.split == "train"], [r.id for r in rows if r.split == "heldout"]
 
 
 def line(log: StepLog) -> str:

@@ -30,6 +30,8 @@ TAIL_LINES = 20
 _CLOCK_SLACK = 10.0
 """Seconds by which two readings of a process's start may differ, since clocks are set."""
 
+Stage = Literal["structure", "identity", "finetune"]
+"""What can be trained: either aligner, or the DiT."""
 Status = Literal["running", "finished", "stopped", "failed", "crashed", "elsewhere"]
 """crashed: gone without an outcome; elsewhere: on another machine, and without an outcome yet."""
 

@@ -18,22 +18,19 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
 from semrepa.config import Config
 from semrepa.data.index import ClipRow, write_index
 from semrepa.runtime import pick_device, write_json
-from semrepa.training.child import LAUNCHER, LOG, MODULE, Child, heading
+from semrepa.training.child import LAUNCHER, LOG, MODULE, Child, Stage, heading
 from semrepa.training.outcome import OUTCOME
 
 CHILD = "child.json"
 
 SAVING_SECONDS = 1800
 """Time that torchrun gives its processes to save when it is told to stop; its own default is 30 s."""
-
-Stage = Literal["structure", "identity", "finetune"]
 
 
 def launch(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from semrepa.runtime import write_json
 
@@ -71,7 +71,7 @@ class OutcomeRecord:
         self.stopped = False
         self.exit_code = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "OutcomeRecord":
         if self.is_main:
             (self.run_dir / OUTCOME).unlink(missing_ok=True)
         return self

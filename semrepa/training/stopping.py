@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Self
 
 ECHO = 2.0
 """Seconds within which a further signal is the same request, passed on by a launcher."""
@@ -30,7 +29,7 @@ class StopRequests:
         self._holding = False
         self._before: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopRequests":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._receive)

@@ -12,8 +12,8 @@ import torch
 
 from semrepa.config import Config
 from semrepa.training.alignment import Aligners
-from semrepa.training.child import Child, NotFinishedError
-from semrepa.training.launch import Stage, attach, launch, release
+from semrepa.training.child import Child, NotFinishedError, Stage
+from semrepa.training.launch import attach, launch, release
 from semrepa.training.log import StepLog
 from semrepa.ui.live import live
 from semrepa.ui.session import Session

@@ -5,7 +5,8 @@ from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import override
 from semrepa.models.identity import IdentityAligner
-from semrepa.training.__main__ import main, split_ids
+from semrepa.training.__main__ import main
+from semrepa.training.stages import split_ids
 
 
 def test_a_stage_runs_from_files(cfg, store, index, tmp_path, capsys):
