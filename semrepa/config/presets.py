@@ -22,6 +22,7 @@ from semrepa.config.schema import (
     GenerateConfig,
     IdentityConfig,
     ImageConfig,
+    LaunchConfig,
     LossConfig,
     StructureConfig,
     TrainConfig,
@@ -135,6 +136,7 @@ def full() -> Config:
             eval_every=500,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
+        launch=LaunchConfig(where="child"),
     )
 
 

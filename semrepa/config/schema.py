@@ -197,6 +197,18 @@ class GenerateConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaunchConfig(Section):
+    """Where notebooks train. All of it is ours, and nothing of it changes the numbers on one device."""
+
+    where: Literal["kernel", "child"] = "kernel"
+    """kernel: in the notebook itself; child: as `accelerate launch` in processes of their own."""
+    num_processes: Annotated[int | None, Within(1)] = None
+    """Processes of a child; None: as the config file says, else one per GPU."""
+    config_file: str | None = None
+    """Config file of `accelerate launch`; None: one process, or plain data parallel on several."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(Section):
     """Everything that decides a run. Make one with `preset(name)` and change it with `override`."""
 
@@ -221,6 +233,7 @@ class Config(Section):
     pretrain_identity: TrainConfig
     finetune: FinetuneConfig
     generate: GenerateConfig
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
 
     def save(self, path: str | Path) -> Path:
         """Write the config as JSON, atomically; returns the path."""

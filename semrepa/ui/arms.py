@@ -4,7 +4,6 @@ A notebook that runs alone makes what it lacks; one of the same report takes wha
 """
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,9 @@ from semrepa.provenance import sha256_of
 from semrepa.runtime import write_json
 from semrepa.shapes import Frames
 from semrepa.training.finetune import finetune
+from semrepa.training.launch import wait
 from semrepa.ui.session import Session
+from semrepa.ui.train import train
 
 Arm = Literal["base", "plain", "aligned"]
 ARMS: tuple[Arm, ...] = ("base", "plain", "aligned")
@@ -50,7 +51,8 @@ def finetuned(session: Session, arm: Arm) -> Path | None:
         return made
     weights = {"loss.weight_struct": 0, "loss.weight_id": 0} if arm == "plain" else {}
     run_dir = session.run.path / arm
-    deque(finetune(override(session.cfg, weights), session.store, run_dir, train_ids=session.ids("train")), 0)
+    train(finetune, session, override(session.cfg, weights), run_dir, train_ids=session.ids("train"))
+    wait(run_dir)
     session.uses(f"{arm} transformer", run_dir / "transformer", session.kind)
     return run_dir
 

@@ -6,6 +6,7 @@ and they carry an opaque light background, so they read the same in a light and 
 
 import functools
 import io
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -76,13 +77,16 @@ _STYLE: dict[Any, Any] = {
     for key, value in (("labelsize", 8.5), ("color", GREY), ("labelcolor", INK))
 }
 
+_DRAWING = threading.RLock()
+"""The settings are of the whole process, so that one thread draws at a time."""
+
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a figure function under the kit's style, and leave matplotlib's own settings as they were."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.rc_context(_STYLE):
+        with _DRAWING, matplotlib.rc_context(_STYLE):
             return draw(*args, **kwargs)
 
     return wrapper

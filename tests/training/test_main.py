@@ -1,26 +1,12 @@
 """The command line trains a stage from files alone."""
 
-import json
-
 import pytest
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import override
 from semrepa.models.identity import IdentityAligner
-from semrepa.training.__main__ import main, split_ids
-
-
-@pytest.fixture
-def index(tmp_path):
-    file = tmp_path / "index.jsonl"
-    rows = [(name, "train") for name in TRAIN] + [(name, "heldout") for name in HELDOUT] + [("gone", "train")]
-    lines = [
-        {"id": name, "path": f"{name}.mp4", "caption": "a person", "split": split} for name, split in rows
-    ]
-    for row in lines:
-        (tmp_path / row["path"]).touch()
-    file.write_text("".join(json.dumps(row) + "\n" for row in lines))
-    return file
+from semrepa.training.__main__ import main
+from semrepa.training.stages import split_ids
 
 
 def test_a_stage_runs_from_files(cfg, store, index, tmp_path, capsys):
