@@ -36,6 +36,7 @@ from semrepa.models.blueprints import VAE, blueprint, settings
 from semrepa.models.freeze import freeze
 from semrepa.models.video_depth_anything.memory import LiveTensors
 from semrepa.provenance import mini_asset
+from semrepa.training.throughput import peak_memory
 
 MIB = 2**20
 REPEATS = 3
@@ -186,16 +187,12 @@ def measure(name: str, look: Callable[[Callable[[], None]], float]) -> list[floa
 
 
 def bytes_at_peak(run: Callable[[], None]) -> int:
-    """Resident memory at the peak, beyond what there was before."""
-    Path("/proc/self/clear_refs").write_text("5")
-    before = _resident()
+    """Resident memory at the peak, beyond what there was before, in a second run."""
     run()
-    return _resident() - before
-
-
-def _resident() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak_memory(torch.device("cpu"))
+    run()
+    return peak_memory(torch.device("cpu")) - before
 
 
 def cpu_seconds(run: Callable[[], None]) -> float:
