@@ -1,5 +1,6 @@
 """The whole estimate: speeds of GPUs, what is added up, what is warned of, where sizes come from."""
 
+import math
 import re
 import types
 from unittest import mock
@@ -12,7 +13,8 @@ from semrepa.estimate import GPUS, estimate, find_gpu, gpus, plan, tables
 from semrepa.estimate.formulas import cast_bytes, forward_flops, step_bytes, step_flops
 from semrepa.estimate.memory import PARTS, all_memory, finetuning
 from semrepa.estimate.networks import parameters, stack_of
-from semrepa.estimate.work import all_work, preparation, sizes_of
+from semrepa.estimate.work import all_work, preparation, sizes_of, useful_flops
+from semrepa.estimate.work import finetuning as finetuning_work
 from semrepa.models.blueprints import OFFICIAL, settings
 from tests.tiny import tiny_transformer
 
@@ -66,6 +68,42 @@ def test_the_visible_gpu_counts_with_its_own_memory():
     for reported, name in others.items():
         with fake_gpu(reported, 79.2):
             assert gpus.visible_gpu().name == name
+
+
+@pytest.mark.parametrize(
+    ("reported", "teraflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835),
+        ("NVIDIA H200", 989),
+        ("NVIDIA A100-SXM4-40GB", 312),
+        ("NVIDIA A100-PCIE-40GB", 312),
+        ("NVIDIA GeForce RTX 4090", 165),
+    ],
+)
+def test_the_peak_is_that_of_the_data_sheet(reported, teraflops):
+    with fake_gpu(reported, 79.2):
+        assert gpus.visible_gpu().peak == teraflops * 1e12
+
+
+def test_the_peak_of_other_gpus_and_of_cpus_is_not_known():
+    with fake_gpu("Tesla T4", 15):
+        assert math.isnan(gpus.visible_gpu().peak)
+    assert math.isnan(find_gpu("cpu").peak)
+    assert all(gpu.transformer < gpu.peak for gpu in GPUS.values())
+
+
+def test_useful_work_leaves_out_what_is_computed_twice():
+    cfg = full()
+    sizes, once = sizes_of(cfg), override(cfg, {"finetune.gradient_checkpointing": False})
+    useful = useful_flops(cfg, sizes)
+    assert useful == useful_flops(once, sizes) == sum(work.flops for work in finetuning_work(once, sizes))
+    assert sum(work.flops for work in finetuning_work(cfg, sizes)) - useful == pytest.approx(332e12, rel=0.01)
+    plain = override(cfg, {"loss": {"weight_struct": 0.0, "weight_id": 0.0}})
+    assert useful_flops(plain, sizes) == pytest.approx(1078e12 + 4.8e12, rel=0.01)  # and the first frame
+    # Without gradients of weights one share of the linear layers is left out: 42 x 4.03 TFLOP.
+    assert useful - useful_flops(cfg, sizes, lora=True) == pytest.approx(42 * 4.03e12, rel=0.01)
 
 
 def test_a_gpu_of_unknown_speed_has_no_times_but_warnings(small_config):

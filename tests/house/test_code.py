@@ -40,7 +40,7 @@ SIBLINGS = {
 OWNERS = {
     "IPython": ("ui/",),
     "av": ("data/video.py", "data/decoding/"),
-    "cv2": ("teachers/", "miniature/"),
+    "cv2": ("teachers/", "miniature/", "metrics/drift.py"),
     "decord": ("data/decoding/",),
     "insightface": ("teachers/face.py",),
     "ipywidgets": ("ui/",),
