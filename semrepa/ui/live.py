@@ -37,6 +37,7 @@ def live(
     *,
     title: str = "",
     total: int | None = None,
+    view: "View | None" = None,
 ) -> list[LogType]:
     """Run a training generator to its end and show its losses while it runs.
 
@@ -50,6 +51,7 @@ def live(
         run_dir: the run folder; without it only the stream itself is drawn.
         title: headline of the plot.
         total: steps in the whole run, for the time left.
+        view: where to draw, from `open_view`; None: in the cell that calls this.
 
     Returns:
         Everything the stream yielded.
@@ -58,7 +60,7 @@ def live(
         KeyboardInterrupt: when interrupted in a headless run, after the last picture.
     """
     logs: list[LogType] = []
-    view = _Plot(run_dir, title) if in_kernel() else _Lines(title)
+    view = view or _new_view(run_dir, title)
     clock = _Clock(total, view.every)
     stopped = False
     try:
@@ -77,6 +79,25 @@ def live(
     if stopped and is_headless():
         raise KeyboardInterrupt
     return logs
+
+
+def open_view(run_dir: Path | str, title: str) -> "View":
+    """Show a place in this cell that `live` can draw into later from another thread.
+
+    Args:
+        run_dir: the run folder.
+        title: headline of the plot.
+
+    Returns:
+        The place.
+    """
+    view = _new_view(run_dir, title)
+    view.open("waiting for the first step")
+    return view
+
+
+def _new_view(run_dir: Path | str | None, title: str) -> "View":
+    return _Plot(run_dir, title) if in_kernel() else _Lines(title)
 
 
 class _Clock:
@@ -122,6 +143,11 @@ class _Plot:
         self.floors: Floors | None = None
         self.handle = None
 
+    def open(self, note: str) -> None:
+        from IPython.display import display
+
+        self.handle = display({"text/plain": f"{self.title} {note}".strip()}, raw=True, display_id=True)
+
     def update(self, history: History, note: str, *, final: bool = False) -> None:
         from IPython.display import display
 
@@ -147,10 +173,17 @@ class _Lines:
     def __init__(self, title: str) -> None:
         self.title = title
 
+    def open(self, note: str) -> None:
+        logger.info("%s %s", self.title, note)
+
     def update(self, history: History, note: str) -> None:
         logger.info("%s %s · %s", self.title, note, summary(history))
 
     finish = update
+
+
+View = _Plot | _Lines
+"""Where a run is shown while it goes on."""
 
 
 def summary(history: History) -> str:

@@ -1,6 +1,5 @@
 """Train from a notebook: in its kernel, or in a child process with a small panel to follow and stop it."""
 
-import contextvars
 import gc
 import html
 import threading
@@ -15,7 +14,7 @@ from semrepa.training.alignment import Aligners
 from semrepa.training.child import Child, NotFinishedError, Stage
 from semrepa.training.launch import attach, launch, release
 from semrepa.training.log import StepLog
-from semrepa.ui.live import live
+from semrepa.ui.live import View, live, open_view
 from semrepa.ui.session import Session
 from semrepa.ui.show import Lines, is_headless, show
 
@@ -129,14 +128,14 @@ class Panel:
         """
         self._look()
         show(self.box)
-        here = contextvars.copy_context()  # what the thread draws belongs to this cell
-        self.follower = threading.Thread(target=here.run, args=(self._follow, past), daemon=True)
+        view = open_view(self.child.run_dir, self.title)  # a thread can redraw what a cell has shown, no more
+        self.follower = threading.Thread(target=self._follow, args=(past, view), daemon=True)
         self.follower.start()
 
-    def _follow(self, past: int) -> None:
+    def _follow(self, past: int, view: View) -> None:
         stream = self.child.follow(past=past)
         try:
-            live(stream, self.child.run_dir, title=self.title, total=self.total)
+            live(stream, self.child.run_dir, title=self.title, total=self.total, view=view)
             self._look()
         except NotFinishedError:
             self._look(with_log=self.child.status in ("failed", "crashed"))
