@@ -166,6 +166,8 @@ class TrainConfig(Section):
     """Steps between evaluations on held-out clips."""
     log_every: Count = 1
     """Steps between lines of metrics.jsonl."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the lines of metrics.jsonl go besides; each needs its package."""
     ema: Annotated[float | None, Within(0, 0.999999)] = None
     """Decay of the averaged weights; None: no average."""
     gradient_checkpointing: bool = False
@@ -182,6 +184,19 @@ class FinetuneConfig(TrainConfig):
 
     timesteps: Literal["uniform", "stratified"] = "uniform"
     """How noise levels are drawn; stratified: the clips of a step share them out evenly. Ours."""
+    balance_every: CountOrZero = 0
+    """Steps between measurements of the gradient of each loss on the step's own clips; 0: never. One takes as
+    long as 2 to 3 steps. Ours."""
+    probe_every: CountOrZero = 0
+    """Steps between the same at five noise levels, on held-out clips; 0: never. One takes as long as training
+    on 12 times `probe_clips`. Ours."""
+    probe_clips: Count = 2
+    """Clips of such a measurement, shared out over the devices, one at a time. Ours."""
+    sample_every: CountOrZero = 0
+    """Steps between videos of held-out clips, at first the base model's; 0: never. One takes as long as
+    training on 25 clips in full, on 8 in mini. Ours."""
+    samples: Count = 2
+    """How many videos, shared out over the devices, one at a time. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)

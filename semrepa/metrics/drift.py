@@ -91,11 +91,11 @@ def flow(video: Video) -> float:
     return float(np.mean([_motion(*pair) for pair in pairwise(small)]))
 
 
-def drift(video: Video, reference: OtherVideo | Look) -> dict[str, float]:
+def drift(video: Video | Look, reference: OtherVideo | Look) -> dict[str, float]:
     """Compare a video with the base model's of the same seed.
 
     Args:
-        video: what the fine-tuned model made.
+        video: what the fine-tuned model made, or its `look`.
         reference: what the base model made, or its `look`, which need not be measured anew at each check.
 
     Returns:
@@ -105,7 +105,7 @@ def drift(video: Video, reference: OtherVideo | Look) -> dict[str, float]:
     Raises:
         ValueError: fewer than two frames.
     """
-    one, other = look(video), reference if isinstance(reference, Look) else look(reference)
+    one, other = (seen if isinstance(seen, Look) else look(seen) for seen in (video, reference))
     colors = zip(("red", "green", "blue"), one.color, other.color, strict=True)
     found = {name: mine - theirs for name, mine, theirs in colors}
     for name, floor in FLOORS.items():

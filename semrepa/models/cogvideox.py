@@ -128,23 +128,24 @@ def local_folder(source: str | Path) -> Path | None:
         return None
 
 
-def pipeline(parts: CogVideoX) -> CogVideoXImageToVideoPipeline:
+def pipeline(parts: CogVideoX, needed: Sequence[Part] = PARTS) -> CogVideoXImageToVideoPipeline:
     """Assemble the stock sampling pipeline.
 
     Args:
-        parts: a checkpoint loaded with all parts.
+        parts: a loaded checkpoint.
+        needed: parts that it must have; text features that are given need no text encoder and tokenizer.
 
     Returns:
         The diffusers pipeline, sharing the loaded networks.
 
     Raises:
-        ValueError: when a part was not loaded.
+        ValueError: when a needed part was not loaded.
     """
     loaded = {part: getattr(parts, part) for part in PARTS}
-    missing = [part for part, value in loaded.items() if value is None]
+    missing = [part for part in needed if loaded[part] is None]
     if missing:
         raise ValueError(
-            f"got a checkpoint without {', '.join(missing)}; expected all parts; "
+            f"got a checkpoint without {', '.join(missing)}; expected {', '.join(needed)}; "
             f"call load_cogvideox({parts.source!r}) without `parts`"
         )
     return CogVideoXImageToVideoPipeline(scheduler=loaded.pop("noise_scheduler"), **loaded)

@@ -53,7 +53,6 @@ def _train(options: argparse.Namespace, requests: StopRequests, record: OutcomeR
         heldout=options.heldout,
         resume=False if options.fresh else None,
         allow_change=options.allow_change,
-        balance_every=options.balance_every,
     )
     requests.hold()
     for log in steps:
@@ -93,13 +92,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fresh", action="store_true", help="start anew even where a checkpoint is")
     made.add_argument(
         "--allow-change", action="append", default=[], metavar="NAME", help="may differ from the checkpoint's"
-    )
-    made.add_argument(
-        "--balance-every",
-        type=int,
-        default=0,
-        metavar="N",
-        help="steps between measurements of the losses' gradients (finetune); default: never",
     )
     return made
 

@@ -8,9 +8,8 @@
 Everything here is a function of tensors and frozen networks: no state, no randomness.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -214,35 +213,6 @@ def weighted_terms(
     """
     factors = {"diff": 1.0, **{name: weights[name] * gates[name] for name in weights}}
     return {name: (factors[name] * losses[name]).sum() / totals[name] for name in factors if name in losses}
-
-
-def gradient_balance(
-    portions: Iterable[Mapping[str, Scalar]], parameters: Sequence[Tensor]
-) -> dict[str, float]:
-    """Measure how hard each term of the loss pulls at the weights, and whether the terms agree.
-
-    Args:
-        portions: terms of the loss by name for each portion of the batch, those of one sharing a graph.
-        parameters: trained weights.
-
-    Returns:
-        `grad_<name>`: norm of the term's gradient; `cos_<a>_<b>`: cosine between two gradients, 0 where one
-        of them vanishes.
-    """
-    gradients: dict[str, Tensor] = {}
-    for terms in portions:
-        for name, term in terms.items():
-            parts = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-            found = [
-                torch.zeros_like(p) if part is None else part
-                for p, part in zip(parameters, parts, strict=True)
-            ]
-            pull = torch.cat([part.float().flatten() for part in found])
-            gradients[name] = gradients[name] + pull if name in gradients else pull
-    values = {f"grad_{name}": gradient.norm().item() for name, gradient in gradients.items()}
-    for a, b in combinations(gradients, 2):
-        values[f"cos_{a}_{b}"] = torch.cosine_similarity(gradients[a], gradients[b], dim=0).item()
-    return values
 
 
 def _structure(

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 FREE_TO_CHANGE = frozenset(
     {
         "accumulate",
+        "balance_every",
         "checkpoint_every",
         "checkpoint_minutes",
         "compile",
@@ -42,7 +43,12 @@ FREE_TO_CHANGE = frozenset(
         "keep",
         "log_every",
         "max_bad_steps",
+        "probe_clips",
+        "probe_every",
         "resume",
+        "sample_every",
+        "samples",
+        "trackers",
     }
 )
 """Fields of TrainConfig that may differ when a run goes on: they change the weights by rounding, or not."""

@@ -1,11 +1,12 @@
 """What fine-tuning minimises: the combined loss of a batch (Eq. 11 and 12, Sec. 4.3)."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from diffusers import AutoencoderKLCogVideoX, CogVideoXDDIMScheduler, CogVideoXTransformer3DModel
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,9 +23,9 @@ from semrepa.training.alignment import (
     Prediction,
     combine,
     finetune_losses,
-    gradient_balance,
     weighted_terms,
 )
+from semrepa.training.balance import gradient_balance, over_processes
 from semrepa.training.evaluate import eval_timesteps, means
 from semrepa.training.portion import Portion, normal, step_generator, uniform
 from semrepa.training.schedules import LossWeights
@@ -42,6 +43,8 @@ class Frozen:
     """Noise table of the checkpoint."""
     empty_prompt: PromptEmbeds
     """Text features of the empty caption, (1, l, e), for caption dropout."""
+    noise_scheduler: CogVideoXDDIMScheduler | None = None
+    """Sampler of the checkpoint, for samples."""
 
 
 class CombinedObjective(nn.Module):
@@ -77,7 +80,7 @@ class CombinedObjective(nn.Module):
         Returns:
             All clips as `diff`; those whose gate is open as `struct` and `id`.
         """
-        gates = self.gates(portion, self.timesteps(portion))
+        gates = self.gates(portion.step, self.timesteps(portion))
         opened = {name: float((g > 0).sum()) for name, g in gates.items()}
         return {"diff": float(len(portion.batch.ids)), **opened}
 
@@ -111,18 +114,27 @@ class CombinedObjective(nn.Module):
         Returns:
             Gradient norms and cosines of the gated and weighted losses, see `gradient_balance`.
         """
-        measured = ((self._measure(portion), portion.totals) for portion in portions)
-        terms = (
-            weighted_terms(losses, gates, weights, totals) for (losses, gates, weights), totals in measured
-        )
-        return gradient_balance(terms, [p for p in self.transformer.parameters() if p.requires_grad])
+        terms = map(self._terms, portions)
+        return gradient_balance(terms, self.trained(), ("diff", *self.weights.weights), over_processes())
+
+    def _terms(self, portion: Portion) -> dict[str, Scalar]:
+        return weighted_terms(*self._measure(portion), portion.totals)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.frozen.alphas_cumprod.device
+
+    def trained(self) -> list[Tensor]:
+        """Weights of the transformer that are trained."""
+        return [p for p in self.transformer.parameters() if p.requires_grad]
 
     def _measure(
         self, portion: Portion
     ) -> tuple[dict[str, PerSample], dict[str, PerSample], dict[str, float]]:
         """Raw losses of each clip, their gates, and the weights of this step."""
         timesteps, weights = self.timesteps(portion), self.weights.at(portion.step)
-        gates = self.gates(portion, timesteps)
+        gates = self.gates(portion.step, timesteps)
         wanted = [name for name in weights if (gates[name] > 0).any()]
         prediction = self.predict(portion)
         losses = self.losses(prediction, portion.batch, wanted)
@@ -133,17 +145,17 @@ class CombinedObjective(nn.Module):
         """Noise level of each clip, on the CPU."""
         return portion.timesteps(len(self._table), self.cfg.finetune.timesteps)
 
-    def gates(self, portion: Portion, timesteps: Timesteps) -> dict[str, PerSample]:
+    def gates(self, step: int, timesteps: Timesteps) -> dict[str, PerSample]:
         """Decide how much each clip's alignment losses count.
 
         Args:
-            portion: says which step it is.
+            step: step, from 1 on.
             timesteps: noise levels, on the CPU.
 
         Returns:
             Gate of each clip for `struct` and `id`, on the CPU; 0 where the weight of this step is 0.
         """
-        loss, weights = self.cfg.loss, self.weights.at(portion.step)
+        loss, weights = self.cfg.loss, self.weights.at(step)
         limits = {"struct_snr": loss.gate_struct_snr, "id_snr": loss.gate_id_snr}
         opened = dict(zip(("struct", "id"), gate(loss.gate, timesteps, self._table, **limits), strict=True))
         return {name: g * (weights.get(name, 0.0) > 0) for name, g in opened.items()}
@@ -243,22 +255,43 @@ class CombinedObjective(nn.Module):
             `loss_diff`, `loss_struct`, `loss_id`: means over clips and noise levels; and each at one level,
             such as `loss_diff@300`. Clips without a face do not count in `loss_id`.
         """
-        table, wanted, place = self.frozen.alphas_cumprod, self._computable(), 0
+        wanted = self._computable()
         values: dict[str, list[PerSample]] = defaultdict(list)
+        for batch, predict in self.views(batches, seed):
+            for level in eval_timesteps(len(self._table)):
+                losses = self.losses(predict(level), batch, wanted)
+                for name, loss in ((name, losses[name]) for name in ("diff", *wanted)):
+                    counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
+                    values[f"loss_{name}@{level}"].append(loss[counted])
+        return means(values)
+
+    def views(
+        self, batches: Iterable[Batch], seed: int, first: int = 0
+    ) -> Iterator[tuple[Batch, Callable[[int], Prediction]]]:
+        """Look at clips at any noise level, with fixed noise, the undisturbed first frame and the caption.
+
+        Args:
+            batches: clips.
+            seed: seed of the noise; that of a clip depends on its place as well.
+            first: place of the first clip.
+
+        Yields:
+            Each batch, with what the transformer answers at a timestep.
+        """
+        place = first
         for batch in batches:
             latents = self._padded(batch)
             count, frames = latents.shape[:2]
             noise = normal(latents, [step_generator(seed, 0, place + i) for i in range(count)])
             place += count
             image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
-            for level in eval_timesteps(len(table)):
-                timesteps = torch.full((count,), level, device=table.device)
-                prediction = self.predict_at(latents, noise, timesteps, image_latents, batch.prompt_embeds)
-                losses = self.losses(prediction, batch, wanted)
-                for name, loss in ((name, losses[name]) for name in ("diff", *wanted)):
-                    counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
-                    values[f"loss_{name}@{level}"].append(loss[counted])
-        return means(values)
+            yield batch, partial(self._view, latents, noise, image_latents, batch.prompt_embeds)
+
+    def _view(
+        self, latents: Latents, noise: Latents, image_latents: Latents, prompts: PromptEmbeds, level: int
+    ) -> Prediction:
+        timesteps = torch.full((len(latents),), level, device=self.device)
+        return self.predict_at(latents, noise, timesteps, image_latents, prompts)
 
     def _padded(self, batch: Batch) -> Float[Tensor, "b g c h w"]:
         """Clean latents with as many frames as the transformer works on."""

@@ -24,6 +24,8 @@ from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
 from semrepa.training.portion import Portion
+from semrepa.training.probe import probe
+from semrepa.training.samples import sampler
 from semrepa.training.sources import (
     check_aligners,
     heldout_batches,
@@ -34,6 +36,7 @@ from semrepa.training.sources import (
     training_stream,
     weights_record,
 )
+from semrepa.training.throughput import throughput
 
 
 def finetune(
@@ -47,7 +50,6 @@ def finetune(
     aligners: Aligners | None = None,
     resume: bool | None = None,
     allow_change: Sequence[str] = (),
-    balance_every: int = 0,
 ) -> Iterator[StepLog]:
     """Fine-tune the transformer; it ends up in `run_dir/transformer`, for the stock pipeline.
 
@@ -56,12 +58,11 @@ def finetune(
         store: prepared features.
         run_dir: run folder.
         train_ids: training clips.
-        heldout_ids: clips for evaluation.
+        heldout_ids: clips for evaluation, probes and samples; without any, the latter take training clips.
         parts: the loaded base model, which stays as it is; None loads the one that `cfg` names.
         aligners: aligners, frozen here; None loads those that `cfg` names.
         resume: go on from the last checkpoint of the folder; None: as `cfg.finetune` says.
         allow_change: settings that may differ from those of that checkpoint, such as `train.lr`.
-        balance_every: steps between measurements of gradient norms and cosines of the losses; 0: never.
 
     Returns:
         One log per step, see `train`; nothing is trained before the first is asked for.
@@ -77,8 +78,11 @@ def finetune(
     transformer, frozen = _prepare(parts, cfg, aligners)
     objective = CombinedObjective(transformer, frozen, cfg)
 
+    config, watched = cfg.finetune, tuple(heldout_ids or train_ids)
+
     def inspect(portions: Sequence[Portion]) -> Mapping[str, float]:
-        return objective.balance(portions) if (portions[0].step - 1) % balance_every == 0 else {}
+        due = (portions[0].step - 1) % config.balance_every == 0
+        return objective.balance(portions) if due else {}
 
     task = Task(
         objective=objective,
@@ -87,8 +91,13 @@ def finetune(
         evaluate=lambda: objective.heldout(
             heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
         ),
-        inspect=inspect if balance_every else None,
+        inspect=inspect if config.balance_every else None,
         observe=objective.weights.observe,
+        monitors=(
+            probe(objective, store, watched[: config.probe_clips], every=config.probe_every, seed=cfg.seed),
+            sampler(objective, store, watched[: config.samples], cfg, Path(run_dir)),
+        ),
+        speed=throughput(cfg).read,
         state={"loss_weights": objective.weights},
         frozen=_watched(objective),
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
@@ -112,6 +121,7 @@ def _prepare(
         aligners=_frozen(aligners, device),
         alphas_cumprod=alphas_cumprod(loaded.noise_scheduler, device),
         empty_prompt=encode_prompts([""], loaded.tokenizer, loaded.text_encoder, length).float().to(device),
+        noise_scheduler=loaded.noise_scheduler,
     )
     return trainable(transformer, cfg.finetune).train(), frozen
 

@@ -41,7 +41,6 @@ def launch(
     *,
     rows: Sequence[ClipRow] | None = None,
     fresh: bool = False,
-    balance_every: int = 0,
 ) -> Child:
     """Start a training in processes of its own.
 
@@ -52,7 +51,6 @@ def launch(
         run_dir: run folder; made where missing.
         rows: clips, with their split; None: those of the config's index.
         fresh: start anew even where a checkpoint is.
-        balance_every: see `finetune`.
 
     Returns:
         The child, which may not have begun to train.
@@ -66,7 +64,6 @@ def launch(
     options = ["--config", cfg.save(asked / "config.json"), "--store", Path(store).resolve()]
     options += ["--index", write_index(asked / "index.jsonl", rows)] if rows is not None else []
     options += ["--run-dir", run_dir, *(["--fresh"] if fresh else [])]
-    options += ["--balance-every", balance_every] if balance_every else []
     command = (*_launcher(cfg), "-m", MODULE, stage, *map(str, options))
     with (run_dir / LOG).open("ab") as log:
         log.write(heading(command).encode())

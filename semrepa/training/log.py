@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 
+_OF_ONE_RUN = (METRICS, "checkpoints", "samples", "tensorboard")
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepLog:
@@ -39,6 +41,10 @@ class StepLog:
     """Clips seen since the start of the run."""
     eval: Mapping[str, float] = field(default_factory=dict)
     """Held-out losses by name, after this step; empty where it was not evaluated."""
+    monitors: Mapping[str, float] = field(default_factory=dict)
+    """What was measured beside the losses after this step, see `Monitor`."""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    """Samples per second, peak memory in GiB and MFU since the last line that has them, see `Throughput`."""
     skipped: bool = False
     """Whether the weights were left alone, since the loss or its gradient was not finite."""
 
@@ -62,6 +68,32 @@ def measured(parts: Mapping[str, float]) -> dict[str, float]:
         for name, value in parts.items()
         if not name.startswith(("loss_", "gated_", "similarity_")) or name.partition("_")[2] not in idle
     }
+
+
+def numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    """Give the numbers of a line by one name each.
+
+    Args:
+        line: a line of `metrics.jsonl`, or the fields of a `StepLog`.
+
+    Returns:
+        Parts, monitors and speed by their own names, evaluations as `eval.<name>`; without the step and the
+        floors. A loss that was not finite is nan.
+    """
+    return _numbers({name: value for name, value in line.items() if name not in ("step", "floors")})
+
+
+def _numbers(fields: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            lifted = name in ("parts", "monitors", "speed")
+            found |= _numbers(value, prefix if lifted else f"{prefix}{name}.")
+        elif value is None and name.startswith("loss"):
+            found[prefix + name] = math.nan
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[prefix + name] = float(value)
+    return found
 
 
 def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
@@ -118,12 +150,12 @@ def cut_log(run_dir: Path, step: int) -> None:
 
 
 def set_aside(run_dir: Path) -> None:
-    """Move the log and the checkpoints of an earlier run to `previous/`; one earlier run is kept.
+    """Move what an earlier run has logged, saved and sampled to `previous/`; one earlier run is kept.
 
     Args:
         run_dir: run folder.
     """
-    found = [run_dir / name for name in (METRICS, "checkpoints") if (run_dir / name).exists()]
+    found = [run_dir / name for name in _OF_ONE_RUN if (run_dir / name).exists()]
     if found:
         previous = run_dir / "previous"
         shutil.rmtree(previous, ignore_errors=True)

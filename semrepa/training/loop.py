@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
@@ -33,10 +34,12 @@ from semrepa.training.checkpoint import (
 )
 from semrepa.training.guards import BadSteps, check_unchanged, checksums
 from semrepa.training.interrupts import HeldBack
-from semrepa.training.log import StepLog, append_line, cut_log, measured, set_aside
+from semrepa.training.log import StepLog, append_line, cut_log, measured, numbers, set_aside
+from semrepa.training.monitor import Monitor
 from semrepa.training.optimizer import make_optimizer
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
 from semrepa.training.schedules import learning_rate
+from semrepa.training.trackers import open_trackers
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +67,10 @@ class Task:
     """Extra parts to log, measured before the step on the same clips and random numbers."""
     observe: Callable[[int, Mapping[str, float]], Mapping[str, float]] = _nothing
     """Takes note of the parts of a step that was made; gives more of them to log."""
+    monitors: Sequence[Monitor] = ()
+    """What else is measured now and then."""
+    speed: Callable[[int, float], Mapping[str, float]] = _nothing
+    """Takes the clips of the last steps and the seconds they took; gives how fast that is."""
     state: Mapping[str, Stateful] = field(default_factory=dict)
     """What else a checkpoint has to hold."""
     frozen: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -114,7 +121,7 @@ def train(
     try:
         while run.step < config.steps:
             with HeldBack() as held:
-                log = run.advance(next(shares), held)
+                log = run.advance(shares, held)
             yield log
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         run.stop()
@@ -137,6 +144,8 @@ class _Run:
         self.trained = Trained(model=task.objective, optimizer=self.optimizer, ema=self.ema, others=others)
         self.frozen = checksums(task.frozen)
         self.step, self.saved, self.saved_at = 0, None, time.monotonic()
+        self.unread = (0, 0.0)  # clips and seconds of the steps since the speed was last read
+        self.trackers: list[GeneralTracker] = []
         free = FREE_TO_CHANGE | ({"steps"} if config.schedule == "constant" else set())
         values = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
         self.recipe = {**task.recipe, "train": values, "seed": seed}
@@ -155,9 +164,11 @@ class _Run:
             set_aside(self.run_dir)
         if self.accelerator.is_main_process:
             self.task.begin()
+            self.trackers = open_trackers(self.config.trackers, self.run_dir, self.recipe, step=self.step)
         self.accelerator.wait_for_everyone()
         if not folder:
-            self._write({"step": 0, "eval": self._evaluate(), "floors": dict(self.task.floors)})
+            start = {"eval": self._evaluate(), "floors": dict(self.task.floors)}
+            self._write({"step": 0, **start, "monitors": self._monitor()})
 
     def _go_on(self, folder: Path, allow_change: Sequence[str]) -> None:
         self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change)
@@ -167,11 +178,13 @@ class _Run:
             cut_log(self.run_dir, self.step)
         logger.info("going on from %s", folder)
 
-    def advance(self, share: Sequence[Batch], held: HeldBack) -> StepLog:
+    def advance(self, shares: Iterator[Sequence[Batch]], held: HeldBack) -> StepLog:
         """Do one optimiser step, and what is due after it; interrupted before, it leaves no trace."""
         began, step = time.perf_counter(), self.step + 1
-        divided = self._divide(share, step)
+        divided = self._divide(next(shares), step)
+        paused = time.perf_counter()
         extra = self.task.inspect(divided) if self.task.inspect else {}
+        began += time.perf_counter() - paused
         rate = learning_rate(self.config, step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -234,6 +247,10 @@ class _Run:
     def _finish(self, parts: dict[str, float], rate: float, seconds: float, *, skipped: bool) -> StepLog:
         """Evaluate, log and save what is due after a step."""
         last = self.step == self.config.steps
+        evaluated = self._evaluate() if last or self.step % self.config.eval_every == 0 else {}
+        monitors = self._monitor()
+        self.unread = (self.unread[0] + self.config.batch_size, self.unread[1] + seconds)
+        due = last or evaluated or monitors or skipped or self.step % self.config.log_every == 0
         log = StepLog(
             step=self.step,
             loss=parts.pop("loss"),
@@ -242,10 +259,12 @@ class _Run:
             lr=rate,
             seconds=seconds,
             samples=self.step * self.config.batch_size,
-            eval=self._evaluate() if last or self.step % self.config.eval_every == 0 else {},
+            eval=evaluated,
+            monitors=monitors,
+            speed=self._speed() if due else {},
             skipped=skipped,
         )
-        if last or log.eval or skipped or self.step % self.config.log_every == 0:
+        if due:
             self._write(log)
         if self.step % self.config.checkpoint_every == 0 or self._overdue():
             self._save()
@@ -266,6 +285,8 @@ class _Run:
         with self._averaged():
             if self.accelerator.is_main_process:
                 self.task.export()
+        for tracker in self.trackers:
+            tracker.finish()
 
     def _save(self) -> None:
         if self.saved != self.step and self.accelerator.is_main_process:
@@ -278,6 +299,22 @@ class _Run:
             self.objective.eval()
             values = dict(self.task.evaluate())
             self.objective.train()
+        return values
+
+    def _monitor(self) -> dict[str, float]:
+        """Measure what is due beside the losses."""
+        values: dict[str, float] = {}
+        for monitor in self.task.monitors:
+            if monitor.is_due(self.step, self.step == self.config.steps):
+                with self._averaged() if monitor.averaged else nullcontext():
+                    self.objective.eval()
+                    values |= monitor.measure(self.step)
+                    self.objective.train()
+        return values
+
+    def _speed(self) -> dict[str, float]:
+        """Speed of the steps since the last reading."""
+        values, self.unread = dict(self.task.speed(*self.unread)), (0, 0.0)
         return values
 
     @contextmanager
@@ -302,3 +339,6 @@ class _Run:
     def _write(self, line: Mapping[str, Any] | StepLog) -> None:
         if self.accelerator.is_main_process:
             append_line(self.run_dir, line)
+            values = dataclasses.asdict(line) if isinstance(line, StepLog) else line
+            for tracker in self.trackers:
+                tracker.log(numbers(values), step=values["step"])

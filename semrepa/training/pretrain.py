@@ -27,6 +27,7 @@ from semrepa.training.sources import (
     training_stream,
     weights_record,
 )
+from semrepa.training.throughput import throughput
 from semrepa.weights import load_base
 
 
@@ -81,6 +82,7 @@ def pretrain_structure(
     task = Task(
         objective=objective,
         batches=stream,
+        speed=throughput().read,
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
         floors={"loss_struct": floors(store, heldout_ids, train_ids, table)["loss_struct"]},
@@ -135,6 +137,7 @@ def pretrain_identity(
     task = Task(
         objective=objective,
         batches=stream,
+        speed=throughput().read,
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size)),
         floors={"loss_id": floors(store, heldout_ids, train_ids)["loss_id"]},

@@ -31,7 +31,6 @@ def start(
     heldout: int | None = None,
     resume: bool | None = None,
     allow_change: Sequence[str] = (),
-    balance_every: int = 0,
 ) -> tuple[Generator[StepLog, None, None], int]:
     """Make a training ready.
 
@@ -44,7 +43,6 @@ def start(
         heldout: held-out clips to evaluate on; None: all.
         resume: go on from the last checkpoint of the folder; None: as the config says.
         allow_change: settings that may differ from those of that checkpoint.
-        balance_every: see `finetune`; the other stages have one loss.
 
     Returns:
         Its steps, see `train`, and how many there are in the whole run.
@@ -57,8 +55,6 @@ def start(
     train_ids, heldout_ids = split_ids(store, index or cfg.data.index)
     inputs: dict[str, Any] = {"train_ids": train_ids, "heldout_ids": heldout_ids[:heldout]}
     inputs |= {"resume": resume, "allow_change": allow_change}
-    if stage == "finetune":
-        inputs["balance_every"] = balance_every
     run = STAGES[stage](cfg, store, run_dir, **inputs)
     return cast(Generator[StepLog, None, None], run), getattr(cfg, STAGES[stage].__name__).steps
 

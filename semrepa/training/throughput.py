@@ -6,6 +6,11 @@ import sys
 from dataclasses import dataclass
 
 import torch
+from accelerate import PartialState
+
+from semrepa.config import Config
+from semrepa.estimate import sizes_of, useful_flops, visible_gpu
+from semrepa.runtime import pick_device
 
 GIB = 2**30
 
@@ -71,3 +76,22 @@ class Throughput:
         found = {"samples_per_second": clips / seconds, "peak_memory": peak_memory(self.device) / GIB}
         share = mfu(self.flops * clips / self.processes, seconds, self.peak)
         return found if share is None else found | {"mfu": share}
+
+
+def throughput(cfg: Config | None = None) -> Throughput:
+    """Make what reads the speed of the run in this process.
+
+    Args:
+        cfg: config of a fine-tuning, whose FLOP are known; None: another training, without MFU.
+
+    Returns:
+        Its readings have an MFU where the GPU is one whose peak is known.
+    """
+    gpu, state = visible_gpu(), PartialState(cpu=pick_device().type == "cpu")
+    known = cfg is not None and gpu is not None and math.isfinite(gpu.peak)
+    return Throughput(
+        flops=useful_flops(cfg, sizes_of(cfg)) if known else math.nan,
+        device=state.device,
+        peak=gpu.peak if known else None,
+        processes=state.num_processes,
+    )

@@ -29,7 +29,6 @@ def train(
     heldout_ids: Sequence[str] = (),
     title: str = "",
     aligners: Aligners | None = None,
-    balance_every: int = 0,
 ) -> None:
     """Train where `cfg.launch` says, and show the losses while it goes on.
 
@@ -45,7 +44,6 @@ def train(
         heldout_ids: clips for evaluation.
         title: headline of the plot.
         aligners: loaded aligners for `finetune` in the kernel; a child loads those that `cfg` names.
-        balance_every: see `finetune`.
 
     Raises:
         ValueError: a child still trains in this folder.
@@ -55,7 +53,7 @@ def train(
     total = getattr(cfg, stage.__name__).steps
     if cfg.launch.where == "kernel":
         release(run_dir)
-        more = {"aligners": aligners, "balance_every": balance_every} if stage.__name__ == "finetune" else {}
+        more = {"aligners": aligners} if stage.__name__ == "finetune" else {}
         stream = stage(cfg, session.store, run_dir, train_ids=train_ids, heldout_ids=heldout_ids, **more)
         live(stream, run_dir, title=title, total=total)
         return
@@ -68,7 +66,6 @@ def train(
         session.store.folder,
         run_dir,
         rows=[row for row in session.all_rows if row.id in wanted],
-        balance_every=balance_every,
     )
     if is_headless():
         live(child.steps(), run_dir, title=title, total=total)

@@ -32,6 +32,8 @@ SIBLINGS = {
     ("teachers", "models"),
     ("teachers", "world"),
     ("prepare", "weights"),
+    ("training", "estimate"),
+    ("training", "generate"),
     ("training", "weights"),
     ("generate", "weights"),
 }

@@ -14,9 +14,9 @@ from semrepa.training.alignment import (
     Prediction,
     combine,
     finetune_losses,
-    gradient_balance,
     weighted_terms,
 )
+from semrepa.training.balance import gradient_balance
 from semrepa.training.pretrain import new_structure_aligner
 
 CLEAN = StructureConfig(num_heads=2, head_dim=16, num_layers=1)

@@ -95,6 +95,25 @@ def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
     assert start["floors"] == {"loss_id": {"zero output": 0.035}}
 
 
+def test_all_losses_are_evaluated_at_nine_levels_before_the_first_step_and_then(run, parts, tmp_path):
+    list(run())
+    lines = [line for line in read_metrics(tmp_path / "run") if line["eval"]]
+    assert [line["step"] for line in lines] == [0, 4, 5]
+    levels = range(100, 1000, 100)
+    names = {f"loss_{name}@{level}" for name in ("diff", "struct", "id") for level in levels}
+    assert all(names | {"loss_diff", "loss_struct", "loss_id"} == set(line["eval"]) for line in lines)
+    list(run("still", {"finetune.lr": 0.0, "finetune.steps": 1}))
+    base = read_metrics(tmp_path / "still")[-1]["eval"]  # of weights that never moved
+    assert lines[0]["eval"] == base != lines[1]["eval"]
+
+
+def test_speed_is_logged_with_memory_and_without_mfu_on_a_cpu(run):
+    log = next(run())
+    assert log.speed["samples_per_second"] == pytest.approx(2 / log.seconds)
+    assert 0.05 < log.speed["peak_memory"] < 64
+    assert "mfu" not in log.speed
+
+
 def test_first_step_of_weight_zero_is_the_plain_step(with_changes, objective, batch):
     def gradients(weights, aligners):
         made = with_changes({"loss": {"weight_struct": weights, "weight_id": weights}}, aligners)
@@ -186,7 +205,7 @@ def test_batch_without_faces_trains(run):
 def test_balance_is_measured_where_asked_and_changes_nothing(run):
     short = {"changes": {"finetune.steps": 3}, "heldout_ids": ()}
     without = [log.loss for log in run("without", **short)]
-    logs = list(run("with", balance_every=2, **short))
+    logs = list(run("with", {"finetune": {"steps": 3, "balance_every": 2}}, heldout_ids=()))
     assert [log.loss for log in logs] == without
     assert ["grad_struct" in log.parts for log in logs] == [True, False, True]
     assert {"grad_diff", "grad_id", "cos_diff_struct", "cos_diff_id", "cos_struct_id"} <= set(logs[0].parts)

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from semrepa.data.dataset import Batch
 from semrepa.training.checkpoint import differences, latest_checkpoint
 from semrepa.training.log import StepLog, read_metrics
 from semrepa.training.loop import Task, train
+from semrepa.training.monitor import Monitor
 from semrepa.training.portion import normal, step_generator
 from semrepa.training.schedules import learning_rate
 
@@ -257,6 +259,64 @@ def test_learning_rate_schedules():
     assert cosine[5] == pytest.approx(0.05)
     assert 0 < cosine[7] < 0.01
     assert all(a > b for a, b in itertools.pairwise(cosine[2:]))
+
+
+def test_monitors_are_measured_before_during_and_after_without_changing_the_run(tmp_path):
+    made, seen = task(), []
+
+    def measure(step):
+        seen.append((step, made.objective.training, made.objective.map.weight.detach().clone()))
+        torch.rand(3)
+        return {"drift": float(step)}
+
+    watched = [Monitor(every=3, measure=measure), Monitor(every=0, measure=measure)]
+    logs = list(run(tmp_path / "watched", dataclasses.replace(made, monitors=watched)))
+    assert [(step, training) for step, training, _ in seen] == [(n, False) for n in (0, 3, 6, 8)]
+    lines = read_metrics(tmp_path / "watched")
+    assert [(line["step"], line["monitors"]) for line in lines if line["monitors"]] == [
+        (n, {"drift": float(n)}) for n in (0, 3, 6, 8)
+    ]
+    assert torch.equal(seen[-1][2], made.objective.map.weight)
+    assert [log.loss for log in logs] == [log.loss for log in run(tmp_path / "plain")]
+
+
+def test_monitors_of_averaged_weights_see_them(tmp_path):
+    made, seen, exported = task(), [], []
+
+    def measure(step):
+        seen.append(made.objective.map.weight.detach().clone())
+        return {}
+
+    watched = [Monitor(every=100, measure=measure, averaged=True)]
+    export = lambda: exported.append(made.objective.map.weight.detach().clone())  # noqa: E731
+    list(run(tmp_path, dataclasses.replace(made, monitors=watched, export=export)))
+    assert torch.equal(seen[-1], exported[-1])
+    assert not torch.equal(seen[-1], made.objective.map.weight)
+
+
+def test_speed_is_read_at_each_line_of_the_log(tmp_path):
+    read = []
+    made = dataclasses.replace(task(), speed=lambda *since: read.append(since) or {"mfu": 0.4})
+    config = dataclasses.replace(CONFIG, log_every=3, steps=7)
+    logs = list(run(tmp_path, made, config))
+    assert [clips for clips, _ in read] == [2 * steps for steps in (3, 1, 2, 1)]  # lines 3, 4, 6 and 7
+    assert sum(seconds for _, seconds in read) == pytest.approx(sum(log.seconds for log in logs))
+    assert [log.speed for log in logs if log.speed] == [{"mfu": 0.4}] * 4
+    assert read_metrics(tmp_path)[1]["speed"] == {"mfu": 0.4}
+
+
+def test_seconds_hold_the_wait_for_data_but_no_measurements(tmp_path):
+    def slow(start):
+        for shares in stream(start):
+            time.sleep(0.05)
+            yield shares
+
+    def inspect(_):
+        time.sleep(0.5)
+        return {}
+
+    log = next(run(tmp_path, dataclasses.replace(task(), batches=slow, inspect=inspect)))
+    assert 0.05 <= log.seconds < 0.5
 
 
 def test_log_of_no_run_is_named(tmp_path):

@@ -119,7 +119,7 @@ def finetune(cfg, store, run_dir, **inputs):
 
 def test_in_the_kernel_the_stage_itself_is_run(tmp_path, session, small_config):
     train(finetune, session, small_config, tmp_path / "run", train_ids=["a"])
-    assert (tmp_path / "run" / "inputs").read_text() == "train_ids heldout_ids aligners balance_every"
+    assert (tmp_path / "run" / "inputs").read_text() == "train_ids heldout_ids aligners"
 
 
 def test_in_the_kernel_no_second_training_starts_beside_a_child(tmp_path, session, small_config):
