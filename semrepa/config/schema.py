@@ -218,7 +218,7 @@ class LaunchConfig(Section):
     where: Literal["kernel", "child"] = "kernel"
     """kernel: in the notebook itself; child: as `accelerate launch` in processes of their own."""
     num_processes: Annotated[int | None, Within(1)] = None
-    """Processes of a child; None: as the config file says, else one per GPU."""
+    """Processes of a child on this machine; None: as the config file says, else one per GPU."""
     config_file: str | None = None
     """Config file of `accelerate launch`; None: one process, or plain data parallel on several."""
 

@@ -87,12 +87,10 @@ class Child:
         if self.host != socket.gethostname():
             return []
         launcher = self._launcher()
-        if launcher is None:
-            return [process for process in psutil.process_iter() if self._is_trainer(process)]
-        try:
-            return [launcher, *launcher.children(recursive=True)]
-        except psutil.NoSuchProcess:  # it has just ended
-            return []
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if launcher is not None:
+                return [launcher, *launcher.children(recursive=True)]
+        return [process for process in psutil.process_iter() if self._is_trainer(process)]
 
     def _launcher(self) -> psutil.Process | None:
         """Its launcher, if that lives; a process that only has the same number began at another time."""
@@ -218,7 +216,8 @@ class Child:
 
     def describe(self) -> str:
         """Say in one line what it does or how it ended, and what can be done."""
-        outcome, status = self.outcome, self.status
+        status = self.status
+        outcome = self.outcome if status != "running" else None
         step = outcome.step if outcome else self.step
         where = f"at step {step}" if step else "before the first step"
         if status == "running":

@@ -3,6 +3,7 @@
 import gc
 import html
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
@@ -14,6 +15,7 @@ from semrepa.training.alignment import Aligners
 from semrepa.training.child import Child, NotFinishedError, Stage
 from semrepa.training.launch import attach, launch, release
 from semrepa.training.log import StepLog
+from semrepa.training.stopping import ECHO
 from semrepa.ui.live import View, live, open_view
 from semrepa.ui.session import Session
 from semrepa.ui.show import Lines, is_headless, show
@@ -108,7 +110,7 @@ class Panel:
         import ipywidgets
 
         self.child, self.title, self.total = child, title, total
-        self._asked = False
+        self._asked: float | None = None
         self.stop = ipywidgets.Button(description="Stop", tooltip="Finish the step, save, end")
         self.look = ipywidgets.Button(description="Status", tooltip="State and end of the log")
         self.state = ipywidgets.HTML()
@@ -144,7 +146,10 @@ class Panel:
         self.state.value = f"<div>{html.escape(self.child.describe())}</div>{log}"
 
     def _stop(self) -> None:
-        self.child.stop(at_once=self._asked)
-        self._asked = True
+        now = time.monotonic()
+        if self._asked is not None and now - self._asked < ECHO:
+            return  # a double click
+        self.child.stop(at_once=self._asked is not None)
+        self._asked = now
         self.stop.description, self.stop.tooltip = "Stop at once", "Lose the steps since the last checkpoint"
         self.state.value = "<div>stopping: the step in progress is finished and saved</div>"

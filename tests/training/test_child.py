@@ -137,6 +137,7 @@ def test_ctrl_c_stops_it_and_waits_until_it_has_saved(tmp_path):
 
 def test_stopping_at_once_ends_everything(tmp_path):
     child = stub(tmp_path, "waits")
+    next(child.follow())
     os.kill(child.pid, signal.SIGSTOP)  # hears no request
     child.stop()
     assert child.status == "running"

@@ -53,12 +53,16 @@ def test_panel_follows_and_stops_a_child(tmp_path, shown):
     assert panel.stop.disabled
 
 
-def test_a_second_click_stops_at_once(tmp_path):
+def test_a_second_click_stops_at_once_but_a_double_click_does_not(tmp_path, monkeypatch):
     child = stub(tmp_path, "waits")
     panel = opened(child)
+    until_step(child, 1)
     os.kill(child.pid, signal.SIGSTOP)  # hears no request
     panel.stop.click()
     assert panel.stop.description == "Stop at once"
+    panel.stop.click()
+    assert child.status == "running"
+    monkeypatch.setattr(module, "ECHO", 0.0)
     panel.stop.click()
     panel.follower.join(20)
     assert child.status == "crashed"
