@@ -3,10 +3,11 @@
     python -m benchmarks.memory_vs_vae_decode            # both tables, on a CPU in about two minutes
     python -m benchmarks.memory_vs_vae_decode --counted  # the full size only, in seconds
 
-The first table is counted at full size on tensors that have shapes and no numbers: bytes kept for the backward
-pass of one clip through frozen networks, each storage once. The second is measured at the size of the mini
-preset with the shipped weights: resident memory at the peak of a forward and a backward pass, beyond that of
-a forward pass without gradients, in a process of its own for each case; and CPU seconds, medians, one thread.
+The first table is counted at full size on tensors that have shapes and no numbers: bytes kept for the
+backward pass of one clip through frozen networks, each storage once. The second is measured at the size of
+the mini preset with the shipped sizes: resident memory at the peak of a forward and a backward pass, beyond
+that of a forward pass without gradients, in a process of its own for each case; and CPU seconds, medians,
+one thread.
 """
 
 import argparse
