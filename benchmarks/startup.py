@@ -3,10 +3,10 @@
     python -m benchmarks.startup                    # 2 minutes on a CPU
     python -m benchmarks.startup --clips 10 100000  # other sizes; a record takes 55 kB
 
-Each start is a process of its own: the shipped mini model and aligners, videos of 9 frames of 64x96, batches of
-4, a store whose files are in the cache. CPU seconds by part, medians over rounds in which all sizes take turns;
-the last columns are wall seconds from the start of the process to the end of step 1, how many records were
-read until then, and how many were looked for. Below: what 1,000 clips more add, by a line through the sizes.
+Each start is a process of its own: the shipped mini model and aligners, videos of 9 frames of 64x96, batches
+of 4, a store whose files are in the cache. CPU seconds by part, medians over rounds in which all sizes take
+turns; the last columns are wall seconds from the start of the process to the end of step 1, how many records
+were read until then, and how many were looked for. Below: what 1,000 clips more add, by a line through all.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def start(folder: str, began: float) -> dict[str, float]:
         done("first step")
         wall = time.monotonic() - began
         run.close()
-    spent = {part: after - before for (_, before), (part, after) in zip(marks[:-1], marks[1:], strict=True)}
+    spent = {part: after - before for (_, before), (part, after) in pairwise(marks)}
     return spent | {"in all": marks[-1][1], "wall": wall} | counts
 
 

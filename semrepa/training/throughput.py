@@ -53,8 +53,7 @@ class Throughput:
     device: torch.device
     """Device of this process."""
     peak: float | None = None
-    """FLOP per second that the device could do at best, as `semrepa.estimate.visible_gpu` has it; None or nan:
-    not known."""
+    """FLOP per second of its data sheet, as `semrepa.estimate.visible_gpu` has it; None or nan: not known."""
     processes: int = 1
     """Processes that share the clips evenly, each with a device of its own."""
 
