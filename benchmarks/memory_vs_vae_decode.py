@@ -3,10 +3,11 @@
     python -m benchmarks.memory_vs_vae_decode            # both tables, on a CPU in about two minutes
     python -m benchmarks.memory_vs_vae_decode --counted  # the full size only, in seconds
 
-The first table is counted at full size on tensors that have shapes and no numbers: bytes kept for the backward
-pass of one clip through frozen networks, each storage once. The second is measured at the size of the mini
-preset with the shipped weights: resident memory at the peak of a forward and a backward pass, beyond that of
-a forward pass without gradients, in a process of its own for each case; and CPU seconds, medians, one thread.
+The first table is counted at full size on tensors that have shapes and no numbers: bytes kept for the
+backward pass of one clip through frozen networks, each storage once. The second is measured at the size of
+the mini preset with the shipped sizes: resident memory at the peak of a forward and a backward pass, beyond
+that of a forward pass without gradients, in a process of its own for each case; and CPU seconds, medians,
+one thread.
 """
 
 import argparse
@@ -40,6 +41,8 @@ from semrepa.training.throughput import peak_memory
 
 MIB = 2**20
 REPEATS = 3
+CLEAR = Path("/proc/self/clear_refs")
+"""Where Linux begins to look for the peak anew."""
 EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 """Freed tensors go back to the system at once, so that resident memory is what is alive."""
 
@@ -189,7 +192,7 @@ def measure(name: str, look: Callable[[Callable[[], None]], float]) -> list[floa
 def bytes_at_peak(run: Callable[[], None]) -> int:
     """Resident memory at the peak, beyond what there was before, in a second run."""
     run()
-    Path("/proc/self/clear_refs").write_text("5")
+    CLEAR.write_text("5")
     before = peak_memory(torch.device("cpu"))
     run()
     return peak_memory(torch.device("cpu")) - before
@@ -247,6 +250,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--counted", action="store_true", help="only what is counted at full size")
     parser.add_argument("--here", nargs=2, metavar=("CASE", "WHAT"), help="in this process, as JSON")
     options = parser.parse_args(arguments)
+    if not options.counted and not CLEAR.exists():
+        parser.error("peaks of resident memory need Linux; use --counted for the rest")
     if options.here:
         name, look = options.here
         print(json.dumps(measure(name, LOOKS[look][0])))

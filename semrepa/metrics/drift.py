@@ -124,6 +124,6 @@ def _small(frame: np.ndarray) -> np.ndarray:
 def _motion(before: np.ndarray, after: np.ndarray) -> float:
     """Mean length of the flow between two small pictures, as a share of the width."""
     mean, scale = before.mean(), _CONTRAST / max(before.std(), _LEAST_CONTRAST)
-    evened = [((grey - mean) * scale).astype(np.float32) for grey in (before, after)]
-    moved = cv2.calcOpticalFlowFarneback(*evened, None, 0.5, 5, 15, 3, 7, 1.5, 0)
+    first, second = (((grey - mean) * scale).astype(np.float32) for grey in (before, after))
+    moved = cv2.calcOpticalFlowFarneback(first, second, np.empty(0, np.float32), 0.5, 5, 15, 3, 7, 1.5, 0)
     return float(np.linalg.norm(moved, axis=2).mean()) / _WIDTH

@@ -4,6 +4,7 @@ import math
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from accelerate import PartialState
@@ -41,8 +42,7 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        with open("/proc/self/status", "rb") as file:  # noqa: PTH123  a Path costs as much as the reading
-            status = file.read()
+        status = Path("/proc/self/status").read_bytes()
     except FileNotFoundError:
         unit = 1 if sys.platform == "darwin" else 1024
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -58,7 +58,7 @@ class Throughput:
     device: torch.device
     """Device of this process."""
     peak: float | None = None
-    """FLOP per second that the device could do at best, see `semrepa.estimate.visible_gpu`; None: not known."""
+    """FLOP per second of its data sheet, as `semrepa.estimate.visible_gpu` has it; None or nan: not known."""
     processes: int = 1
     """Processes that share the clips evenly, each with a device of its own."""
 

@@ -60,7 +60,7 @@ def test_memory_of_a_cpu_is_the_most_that_was_resident_in_this_process():
 def test_memory_without_proc_is_that_of_getrusage():
     usage = mock.Mock(ru_maxrss=1000)
     with (
-        mock.patch.object(throughput, "open", side_effect=FileNotFoundError, create=True),
+        mock.patch.object(throughput.Path, "read_bytes", side_effect=FileNotFoundError),
         mock.patch.object(throughput.resource, "getrusage", return_value=usage),
         mock.patch.object(throughput.sys, "platform", "linux"),
     ):
