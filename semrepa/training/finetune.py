@@ -1,8 +1,10 @@
 """Fine-tuning the diffusion transformer with the combined loss (Eq. 11 and 12, Sec. 4.3)."""
 
 import copy
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 from torch import nn
 
-from semrepa.config import Config
+from semrepa.config import Config, FinetuneConfig
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
 from semrepa.models.cogvideox import CogVideoX, encode_prompts
 from semrepa.models.freeze import freeze
+from semrepa.models.lora import save_lora
 from semrepa.models.variants import check_size
-from semrepa.runtime import pick_device
+from semrepa.runtime import compute_dtype, pick_device
 from semrepa.shapes import num_latent_frames
 from semrepa.training.alignment import Aligners
 from semrepa.training.checkpoint import publish
@@ -31,6 +34,7 @@ from semrepa.training.sources import (
     load_base,
     store_record,
     trainable,
+    trainable_lora,
     training_stream,
     weights_record,
 )
@@ -49,7 +53,9 @@ def finetune(
     allow_change: Sequence[str] = (),
     balance_every: int = 0,
 ) -> Iterator[StepLog]:
-    """Fine-tune the transformer; it ends up in `run_dir/transformer`, for the stock pipeline.
+    """Fine-tune the transformer, for the stock pipeline.
+
+    It ends up as a whole in `run_dir/transformer`, or as LoRA in `run_dir/lora`, for `load_lora_weights`.
 
     Args:
         cfg: `cfg.finetune`, `cfg.loss`, `cfg.structure`, `cfg.image` and the seed decide the run.
@@ -92,7 +98,7 @@ def finetune(
         state={"loss_weights": objective.weights},
         frozen=_watched(objective),
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
-        export=lambda: publish(transformer, Path(run_dir) / "transformer"),
+        export=lambda: _export(transformer, cfg.finetune, Path(run_dir)),
         recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
     return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
@@ -113,7 +119,21 @@ def _prepare(
         alphas_cumprod=alphas_cumprod(loaded.noise_scheduler, device),
         empty_prompt=encode_prompts([""], loaded.tokenizer, loaded.text_encoder, length).float().to(device),
     )
+    if cfg.structure.gradient_checkpointing and aligners.structure is not None:
+        aligners.structure.enable_gradient_checkpointing()
+    if cfg.finetune.mode == "lora":
+        dtype = compute_dtype(device, cfg.model.dtype)
+        return trainable_lora(transformer, cfg.finetune, dtype, cfg.seed).train(), frozen
     return trainable(transformer, cfg.finetune).train(), frozen
+
+
+def _export(transformer: CogVideoXTransformer3DModel, config: FinetuneConfig, run_dir: Path) -> None:
+    """Write what was trained; what an earlier run of the folder left in the other mode goes."""
+    if config.mode == "lora":
+        publish(partial(save_lora, transformer), run_dir / "lora")
+    else:
+        publish(transformer.save_pretrained, run_dir / "transformer")
+    shutil.rmtree(run_dir / ("transformer" if config.mode == "lora" else "lora"), ignore_errors=True)
 
 
 def _frozen(aligners: Aligners, device: torch.device) -> Aligners:

@@ -34,7 +34,7 @@ from semrepa.training.checkpoint import (
 from semrepa.training.guards import BadSteps, check_unchanged, checksums
 from semrepa.training.interrupts import HeldBack
 from semrepa.training.log import StepLog, append_line, cut_log, measured, set_aside
-from semrepa.training.optimizer import make_optimizer
+from semrepa.training.optimizer import describe, make_optimizer, set_rate
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
 from semrepa.training.schedules import learning_rate
 
@@ -157,7 +157,8 @@ class _Run:
             self.task.begin()
         self.accelerator.wait_for_everyone()
         if not folder:
-            self._write({"step": 0, "eval": self._evaluate(), "floors": dict(self.task.floors)})
+            start = {"eval": self._evaluate(), "floors": dict(self.task.floors)}
+            self._write({"step": 0, **start, "optimizer": describe(self.config)})
 
     def _go_on(self, folder: Path, allow_change: Sequence[str]) -> None:
         self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change)
@@ -173,8 +174,7 @@ class _Run:
         divided = self._divide(share, step)
         extra = self.task.inspect(divided) if self.task.inspect else {}
         rate = learning_rate(self.config, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         try:
             values = self._gradients(divided)
             good = all(map(math.isfinite, values.values()))

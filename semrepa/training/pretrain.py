@@ -84,7 +84,7 @@ def pretrain_structure(
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
         floors={"loss_struct": floors(store, heldout_ids, train_ids, table)["loss_struct"]},
-        export=lambda: publish(trained, Path(run_dir) / "structure_aligner"),
+        export=lambda: publish(trained.save_pretrained, Path(run_dir) / "structure_aligner"),
         recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids, trained),
     )
     return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
@@ -138,7 +138,7 @@ def pretrain_identity(
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size)),
         floors={"loss_id": floors(store, heldout_ids, train_ids)["loss_id"]},
-        export=lambda: publish(trained, Path(run_dir) / "identity_aligner"),
+        export=lambda: publish(trained.save_pretrained, Path(run_dir) / "identity_aligner"),
         recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids, trained),
     )
     return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
