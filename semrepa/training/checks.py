@@ -85,8 +85,9 @@ def check_colormap(cfg: Config, store: FeatureStore) -> None:
     kept = store.fingerprint.get("colormap", cfg.depth.colormap)
     if kept != cfg.depth.colormap:
         raise ValueError(
-            f"depth.colormap: got {cfg.depth.colormap!r} with the store {store.folder}, whose depth is "
-            f"painted in {kept!r}; expected the same; set depth.colormap to {kept!r}, or prepare another store"
+            f"depth.colormap: got {cfg.depth.colormap!r} with the store {store.folder}, whose depth "
+            f"is painted in {kept!r}; expected the same; set depth.colormap to {kept!r}, or prepare another "
+            "store"
         )
 
 
@@ -163,6 +164,6 @@ def check_record(
             raise ValueError(
                 f"{name} of {ids[0]} in {store.folder}: got {'x'.join(map(str, got))}; expected "
                 f"{'x'.join(map(str, shape))} for videos of {video.num_frames}x{video.height}x{video.width} "
-                "and these networks; prepare the store with this config (VAE tiling changes the size of small "
-                "latents), or set video, model.weights and the aligners to what the store was made for"
+                "and these networks; prepare the store with this config (VAE tiling changes the size of "
+                "small latents), or set video, model.weights and the aligners to what the store was made for"
             )
