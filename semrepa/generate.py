@@ -4,6 +4,7 @@ Every compared transformer gets the same first frames, captions and noise: the n
 on the seed and the clip's name, not on the batch it is made in.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from semrepa.config import Config
 from semrepa.data.index import ClipRow
 from semrepa.data.video import read_clip, write_video
 from semrepa.models.cogvideox import CogVideoX, load_cogvideox, pipeline
+from semrepa.models.lora import load_lora
 from semrepa.models.variants import check_size
 from semrepa.runtime import autocast
 from semrepa.shapes import Frames, Images, PromptEmbeds, num_latent_frames
@@ -57,8 +59,8 @@ def generate(
 
     Args:
         cfg: size, sampler steps, guidance, seeds, and the base model.
-        transformer: a transformer, a folder written by `finetune` (the run folder or its `transformer`), or
-            None for the base model.
+        transformer: a transformer, a folder written by `finetune` (the run folder, or its `transformer` or
+            `lora`), or None for the base model.
         rows: clips.
         out_dir: where `<clip>-seed<seed>.mp4` are written; None writes none.
         parts: the loaded base model; None loads the one that `cfg` names.
@@ -242,16 +244,33 @@ def with_transformer(
         The model with that transformer, in evaluation mode on the device and in the precision of the VAE.
 
     Raises:
-        FileNotFoundError: the folder holds no transformer.
+        FileNotFoundError: the folder holds no transformer and no LoRA.
     """
     if transformer is None:
         return parts
     if isinstance(transformer, str | Path):
-        folder = Path(transformer)
-        run_dir = folder.parent if folder.name == "transformer" else folder
-        device, dtype = parts.vae.device, parts.vae.dtype
-        transformer = load_cogvideox(run_dir, parts=("transformer",), device=device, dtype=dtype).transformer
+        folder, device, dtype = finetuned_folder(transformer), parts.vae.device, parts.vae.dtype
+        if folder.name == "lora":
+            transformer = load_lora(copy.deepcopy(parts.transformer).to(device), folder)
+        else:
+            known = load_cogvideox(folder.parent, parts=("transformer",), device=device, dtype=dtype)
+            transformer = known.transformer
     return replace(parts, transformer=transformer.eval())
+
+
+def finetuned_folder(folder: str | Path) -> Path:
+    """Find what a fine-tuning wrote.
+
+    Args:
+        folder: its run folder, or the folder inside it.
+
+    Returns:
+        The folder `transformer` or `lora` in the run folder; `transformer` where neither is there.
+    """
+    folder = Path(folder)
+    if folder.name in ("transformer", "lora"):
+        return folder
+    return folder / ("lora" if (folder / "lora").is_dir() else "transformer")
 
 
 def _keep(cfg: Config, row: ClipRow, seed: int, frames: Tensor, out_dir: str | Path | None) -> Generated:

@@ -40,6 +40,8 @@ class StructureConfig(Section):
     """clean: the predicted clean latents (Eq. 2, 3, 8); noisy: latents one sampler step on (Eq. 4, 5, 9)."""
     step: Annotated[int, Within(1, 999)] = 20
     """Delta of Eq. 4 in timesteps, used when input is noisy. Ours."""
+    gradient_checkpointing: bool = False
+    """In fine-tuning, have the frozen aligner compute its activations again instead of keeping them. Ours."""
     warm_start: bool = False
     """Begin pretraining with the first layers of the base transformer, which must have its width. Ours."""
     weights: str | None = None
@@ -148,6 +150,13 @@ class TrainConfig(Section):
     """Peak learning rate of AdamW; 0 changes nothing and is allowed for checks."""
     warmup: CountOrZero
     """Steps of linear warm-up."""
+    optimizer: Literal["adamw", "adamw8bit", "adamw8bit_torchao"] = "adamw"
+    """adamw: of torch, 8 bytes of state per weight; adamw8bit: 2 bytes, of bitsandbytes; adamw8bit_torchao:
+    of torchao, for devices without CUDA. Never replaced by another. Paper: 8-bit Adam."""
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the trained weights; bfloat16: half the memory, updates rounded up or down at random. Ours."""
+    compile: bool = False
+    """Compile the transformer blocks with torch.compile: minutes at the start, faster steps after."""
     weight_decay: NotNegative = 1e-4
     """AdamW weight decay."""
     betas: Annotated[tuple[float, float], Within(0, 0.999999)] = (0.9, 0.95)
@@ -182,6 +191,14 @@ class TrainConfig(Section):
 class FinetuneConfig(TrainConfig):
     """Fine-tuning of the base model's transformer. All numbers are ours; see the presets."""
 
+    mode: Literal["full", "lora"] = "full"
+    """full: all weights; lora: small matrices beside frozen weights, which usually want an lr of 1e-4."""
+    lora_rank: Count
+    """Rank of these matrices. Ours in mini; 128 in full, as VideoREPA's 5B."""
+    lora_alpha: Positive
+    """What they add is multiplied by `lora_alpha / lora_rank`. Ours in mini; 64 in full, as VideoREPA's."""
+    lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Ends of the names of the layers that get such matrices. As in diffusers' CogVideoX training."""
     timesteps: Literal["uniform", "stratified"] = "uniform"
     """How noise levels are drawn; stratified: the clips of a step share them out evenly. Ours."""
     balance_every: CountOrZero = 0

@@ -18,13 +18,12 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from diffusers import ModelMixin
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -196,11 +195,11 @@ def differences(
     return found
 
 
-def publish(model: ModelMixin, folder: Path) -> Path:
-    """Write a diffusers model for use outside training, whole or not at all.
+def publish(write: Callable[[Path], object], folder: Path) -> Path:
+    """Write trained weights for use outside training, whole or not at all.
 
     Args:
-        model: network; `type(model).from_pretrained(folder)` reads it back.
+        write: writes them into a folder, such as `model.save_pretrained`.
         folder: target, replaced where it exists.
 
     Returns:
@@ -208,7 +207,7 @@ def publish(model: ModelMixin, folder: Path) -> Path:
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
+    write(partial)
     _replace(partial, folder)
     return folder
 

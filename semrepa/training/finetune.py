@@ -1,8 +1,10 @@
 """Fine-tuning the diffusion transformer with the combined loss (Eq. 11 and 12, Sec. 4.3)."""
 
 import copy
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,18 @@ import torch
 from diffusers import CogVideoXTransformer3DModel
 from torch import nn
 
-from semrepa.config import Config
+from semrepa.config import Config, FinetuneConfig
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
 from semrepa.models.cogvideox import CogVideoX, encode_prompts
 from semrepa.models.freeze import freeze
+from semrepa.models.lora import save_lora
 from semrepa.models.variants import check_size
-from semrepa.runtime import pick_device
+from semrepa.runtime import compute_dtype, pick_device
 from semrepa.shapes import num_latent_frames
 from semrepa.training.alignment import Aligners
 from semrepa.training.checkpoint import publish
+from semrepa.training.checks import check_aligners, check_colormap, check_record, check_teachers
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
@@ -27,12 +31,12 @@ from semrepa.training.portion import Portion
 from semrepa.training.probe import probe
 from semrepa.training.samples import sampler
 from semrepa.training.sources import (
-    check_aligners,
     heldout_batches,
     load_aligners,
     load_base,
     store_record,
     trainable,
+    trainable_lora,
     training_stream,
     weights_record,
 )
@@ -51,7 +55,9 @@ def finetune(
     resume: bool | None = None,
     allow_change: Sequence[str] = (),
 ) -> Iterator[StepLog]:
-    """Fine-tune the transformer; it ends up in `run_dir/transformer`, for the stock pipeline.
+    """Fine-tune the transformer, for the stock pipeline.
+
+    It ends up as a whole in `run_dir/transformer`, or as LoRA in `run_dir/lora`, for `load_lora_weights`.
 
     Args:
         cfg: `cfg.finetune`, `cfg.loss`, `cfg.structure`, `cfg.image` and the seed decide the run.
@@ -69,13 +75,16 @@ def finetune(
 
     Raises:
         ValueError: clips without a record, aligners that do not fit the config, an aligner missing, or videos
-            of a size that the base model has no positions for.
+            of a size that the base model has no positions for; a store of other teachers, colours or shapes.
         FileNotFoundError: weights that are not on this machine.
     """
     stream = training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
     check_aligners(cfg, aligners)
+    check_colormap(cfg, store)
+    check_teachers(store, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
+    check_record(cfg, store, train_ids, transformer=transformer, aligners=aligners)
     objective = CombinedObjective(transformer, frozen, cfg)
 
     config, watched = cfg.finetune, tuple(heldout_ids or train_ids)
@@ -101,7 +110,7 @@ def finetune(
         state={"loss_weights": objective.weights},
         frozen=_watched(objective),
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
-        export=lambda: publish(transformer, Path(run_dir) / "transformer"),
+        export=lambda: _export(transformer, cfg.finetune, Path(run_dir)),
         recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
     return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
@@ -123,7 +132,21 @@ def _prepare(
         empty_prompt=encode_prompts([""], loaded.tokenizer, loaded.text_encoder, length).float().to(device),
         noise_scheduler=loaded.noise_scheduler,
     )
+    if cfg.structure.gradient_checkpointing and aligners.structure is not None:
+        aligners.structure.enable_gradient_checkpointing()
+    if cfg.finetune.mode == "lora":
+        dtype = compute_dtype(device, cfg.model.dtype)
+        return trainable_lora(transformer, cfg.finetune, dtype, cfg.seed).train(), frozen
     return trainable(transformer, cfg.finetune).train(), frozen
+
+
+def _export(transformer: CogVideoXTransformer3DModel, config: FinetuneConfig, run_dir: Path) -> None:
+    """Write what was trained; what an earlier run of the folder left in the other mode goes."""
+    if config.mode == "lora":
+        publish(partial(save_lora, transformer), run_dir / "lora")
+    else:
+        publish(transformer.save_pretrained, run_dir / "transformer")
+    shutil.rmtree(run_dir / ("transformer" if config.mode == "lora" else "lora"), ignore_errors=True)
 
 
 def _frozen(aligners: Aligners, device: torch.device) -> Aligners:

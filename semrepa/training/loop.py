@@ -36,7 +36,7 @@ from semrepa.training.guards import BadSteps, check_unchanged, checksums
 from semrepa.training.interrupts import HeldBack
 from semrepa.training.log import StepLog, append_line, cut_log, measured, numbers, set_aside
 from semrepa.training.monitor import Monitor
-from semrepa.training.optimizer import make_optimizer
+from semrepa.training.optimizer import describe, make_optimizer, set_rate
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
 from semrepa.training.schedules import learning_rate
 from semrepa.training.trackers import open_trackers
@@ -168,7 +168,8 @@ class _Run:
         self.accelerator.wait_for_everyone()
         if not folder:
             start = {"eval": self._evaluate(), "floors": dict(self.task.floors)}
-            self._write({"step": 0, **start, "monitors": self._monitor()})
+            start |= {"monitors": self._monitor(), "optimizer": describe(self.config)}
+            self._write({"step": 0, **start})
 
     def _go_on(self, folder: Path, allow_change: Sequence[str]) -> None:
         self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change)
@@ -186,8 +187,7 @@ class _Run:
         extra = self.task.inspect(divided) if self.task.inspect else {}
         began += time.perf_counter() - paused
         rate = learning_rate(self.config, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
         try:
             values = self._gradients(divided)
             good = all(map(math.isfinite, values.values()))

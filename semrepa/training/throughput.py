@@ -90,7 +90,7 @@ def throughput(cfg: Config | None = None) -> Throughput:
     gpu, state = visible_gpu(), PartialState(cpu=pick_device().type == "cpu")
     known = cfg is not None and gpu is not None and math.isfinite(gpu.peak)
     return Throughput(
-        flops=useful_flops(cfg, sizes_of(cfg)) if known else math.nan,
+        flops=useful_flops(cfg, sizes_of(cfg), lora=cfg.finetune.mode == "lora") if known else math.nan,
         device=state.device,
         peak=gpu.peak if known else None,
         processes=state.num_processes,
