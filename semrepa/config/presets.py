@@ -108,26 +108,8 @@ def full() -> Config:
         identity=IdentityConfig(width=64, num_blocks=8),
         image=ImageConfig(),
         loss=LossConfig(),
-        pretrain_structure=TrainConfig(
-            steps=20_000,
-            batch_size=16,
-            lr=1e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
-        pretrain_identity=TrainConfig(
-            steps=30_000,
-            batch_size=64,
-            lr=2e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
+        pretrain_structure=_full_pretraining(steps=20_000, batch_size=16, lr=1e-4),
+        pretrain_identity=_full_pretraining(steps=30_000, batch_size=64, lr=2e-4),
         finetune=FinetuneConfig(
             steps=5_000,
             batch_size=8,
@@ -140,12 +122,23 @@ def full() -> Config:
             eval_every=500,
             balance_every=100,
             probe_every=500,
-            probe_clips=8,
             sample_every=500,
-            samples=8,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
         launch=LaunchConfig(where="child"),
+    )
+
+
+def _full_pretraining(*, steps: int, batch_size: int, lr: float) -> TrainConfig:
+    return TrainConfig(
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        warmup=500,
+        schedule="cosine",
+        ema=0.999,
+        checkpoint_every=500,
+        eval_every=500,
     )
 
 

@@ -207,12 +207,12 @@ class FinetuneConfig(TrainConfig):
     probe_every: CountOrZero = 0
     """Steps between the same at five noise levels, on held-out clips; 0: never. One takes as long as training
     on 12 times `probe_clips`. Ours."""
-    probe_clips: Count = 2
+    probe_clips: Count = 8
     """Clips of such a measurement, shared out over the devices, one at a time. Ours."""
     sample_every: CountOrZero = 0
     """Steps between videos of held-out clips, at first the base model's; 0: never. One takes as long as
     training on 25 clips in full, on 8 in mini. Ours."""
-    samples: Count = 2
+    samples: Count = 8
     """How many videos, shared out over the devices, one at a time. Ours."""
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,42 +78,39 @@ def finetune(
             of a size that the base model has no positions for; a store of other teachers, colours or shapes.
         FileNotFoundError: weights that are not on this machine.
     """
-    stream = training_stream(store, train_ids, cfg.finetune, cfg.seed)
+    config, stream = cfg.finetune, training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
     check_aligners(cfg, aligners)
     check_colormap(cfg, store)
     check_teachers(store, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
     check_record(cfg, store, train_ids, transformer=transformer, aligners=aligners)
-    objective = CombinedObjective(transformer, frozen, cfg)
-
-    config, watched = cfg.finetune, tuple(heldout_ids or train_ids)
-
-    def inspect(portions: Sequence[Portion]) -> Mapping[str, float]:
-        due = (portions[0].step - 1) % config.balance_every == 0
-        return objective.balance(portions) if due else {}
-
+    objective, watched = CombinedObjective(transformer, frozen, cfg), (store, heldout_ids or train_ids)
     task = Task(
         objective=objective,
         batches=stream,
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
-        evaluate=lambda: objective.heldout(
-            heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
-        ),
-        inspect=inspect if config.balance_every else None,
+        evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
+        inspect=_balance(objective, config.balance_every),
         observe=objective.weights.observe,
-        monitors=(
-            probe(objective, store, watched[: config.probe_clips], every=config.probe_every, seed=cfg.seed),
-            sampler(objective, store, watched[: config.samples], cfg, Path(run_dir)),
-        ),
+        monitors=(probe(objective, *watched, cfg), sampler(objective, *watched, cfg, Path(run_dir))),
         speed=throughput(cfg).read,
         state={"loss_weights": objective.weights},
         frozen=_watched(objective),
         floors={"loss_id": {"zero output": cfg.loss.id_floor}},
-        export=lambda: _export(transformer, cfg.finetune, Path(run_dir)),
+        export=lambda: _export(transformer, config, Path(run_dir)),
         recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
-    return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
+    return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
+
+
+def _balance(
+    objective: CombinedObjective, every: int
+) -> Callable[[Sequence[Portion]], Mapping[str, float]] | None:
+    """What measures the gradients of the losses on the clips of every k-th step, from the first on."""
+    if not every:
+        return None
+    return lambda portions: {} if (portions[0].step - 1) % every else objective.balance(portions)
 
 
 def _prepare(

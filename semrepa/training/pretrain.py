@@ -72,15 +72,7 @@ def pretrain_structure(
     check_record(cfg, store, train_ids)
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
-    if aligner is not None and cfg.structure.warm_start:
-        raise ValueError(
-            "got an aligner to start from and structure.warm_start=True; expected one of them; "
-            "set structure.warm_start to False, or give no aligner"
-        )
-    if aligner is None:
-        seed_everything(cfg.seed)
-        aligner = warm_structure_aligner(cfg) if cfg.structure.warm_start else new_structure_aligner(cfg)
-    trained = trainable(copy.deepcopy(aligner), config)
+    trained = trainable(_start(cfg, aligner), config)
     record_teachers(trained, store)
     objective = StructureObjective(trained, table)
     task = Task(
@@ -94,6 +86,19 @@ def pretrain_structure(
         recipe=_recipe("pretrain_structure", cfg, "structure", store, train_ids, trained),
     )
     return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
+
+
+def _start(cfg: Config, aligner: StructureAligner | None) -> StructureAligner:
+    """A structure aligner to be trained: a copy of the given one, or a new one."""
+    if aligner is None:
+        seed_everything(cfg.seed)
+        return warm_structure_aligner(cfg) if cfg.structure.warm_start else new_structure_aligner(cfg)
+    if cfg.structure.warm_start:
+        raise ValueError(
+            "got an aligner to start from and structure.warm_start=True; expected one of them; "
+            "set structure.warm_start to False, or give no aligner"
+        )
+    return copy.deepcopy(aligner)
 
 
 def pretrain_identity(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from accelerate import PartialState
 
+from semrepa.config import Config
 from semrepa.data.dataset import Batch, StoreDataset
 from semrepa.data.store import FeatureStore
 from semrepa.runtime import pick_device
@@ -27,22 +28,19 @@ def probe_levels(num_timesteps: int) -> list[int]:
     return eval_timesteps(num_timesteps)[::2]
 
 
-def probe(
-    objective: CombinedObjective, store: FeatureStore, ids: Sequence[str], *, every: int, seed: int
-) -> Monitor:
+def probe(objective: CombinedObjective, store: FeatureStore, ids: Sequence[str], cfg: Config) -> Monitor:
     """Make a monitor of the gradients by noise level; the processes share the clips.
 
     Args:
         objective: what is trained.
         store: prepared features.
-        ids: clips to measure on.
-        every: steps between measurements; 0: never.
-        seed: seed of the noise.
+        ids: clips, the first of which are taken.
+        cfg: interval, number of clips, and the seed of the noise.
 
     Returns:
         The monitor; its clips go through one at a time, so that it needs no more memory than training does.
     """
-    levels = probe_levels(len(objective.frozen.alphas_cumprod))
+    levels, ids = probe_levels(len(objective.frozen.alphas_cumprod)), ids[: cfg.finetune.probe_clips]
 
     def measure(step: int) -> Mapping[str, float]:
         state, dataset = PartialState(), StoreDataset(store, ids)
@@ -50,9 +48,9 @@ def probe(
         places = range(len(ids))[state.process_index * share :][:share]
         clips = [dataset.batch([place]).to(pick_device()) for place in places]
         where = {"first": state.process_index * share, "count": len(ids)}
-        return balance_by_timestep(objective, clips, levels, seed=seed, step=max(step, 1), **where)
+        return balance_by_timestep(objective, clips, levels, seed=cfg.seed, step=max(step, 1), **where)
 
-    return Monitor(every=every, measure=measure)
+    return Monitor(every=cfg.finetune.probe_every, measure=measure)
 
 
 def balance_by_timestep(

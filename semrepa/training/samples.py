@@ -46,13 +46,14 @@ def sampler(
     Args:
         objective: what is trained, with the frozen rest of the model.
         store: prepared features, for first frames and captions.
-        ids: clips.
-        cfg: sampler steps, guidance, first seed and interval.
+        ids: clips, the first of which are taken.
+        cfg: interval, number of clips, sampler steps, guidance and first seed.
         run_dir: run folder.
 
     Returns:
         The monitor; it gives `drift_<name>`, means over the clips, see `semrepa.metrics.drift.drift`.
     """
+    ids = ids[: cfg.finetune.samples]
 
     def measure(step: int) -> Mapping[str, float]:
         state, folder = PartialState(), _folder(run_dir, step)
