@@ -72,6 +72,8 @@ def mini() -> Config:
             warmup=5,
             lora_rank=16,
             lora_alpha=8.0,
+            probe_clips=2,
+            samples=2,
             checkpoint_every=20,
             eval_every=20,
             resume=False,

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from semrepa.training.log import METRICS
 from semrepa.ui.history import Floors, History, panels, read_floors, read_history, smooth, to_history
 from semrepa.ui.losses import losses, losses_plotly
+from semrepa.ui.monitors import speed
 from semrepa.ui.show import bundle, in_kernel, is_headless, png_size
 from semrepa.ui.style import label_name
 
@@ -67,7 +68,8 @@ def live(
         for log in stream:
             logs.append(log)
             if clock.due(log.step):
-                view.update(_history(logs, run_dir), clock.note(log.step))
+                history = _history(logs, run_dir)
+                view.update(history, _with_speed(clock.note(log.step), history))
                 clock.drawn()
     except KeyboardInterrupt:
         stopped = True
@@ -75,10 +77,15 @@ def live(
         if close:
             close()
     if logs:
-        view.finish(_history(logs, run_dir), clock.closing(logs[-1].step, stopped))
+        history = _history(logs, run_dir)
+        view.finish(history, _with_speed(clock.closing(logs[-1].step, stopped), history))
     if stopped and is_headless():
         raise KeyboardInterrupt
     return logs
+
+
+def _with_speed(note: str, history: History) -> str:
+    return " · ".join(filter(None, (note, speed(history))))
 
 
 def open_view(run_dir: Path | str, title: str) -> "View":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from semrepa.ui.history import Floors, History, Series, panels, smooth
+from semrepa.ui.monitors import draw_panel, monitor_panels
 from semrepa.ui.style import (
     BESIDE,
     BLUE,
@@ -44,14 +46,18 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
         note: small text under the title, such as the time left.
 
     Returns:
-        A figure with one panel for the total loss, each part, and the gradient norm.
+        A figure with one panel for the total loss, each part, and the gradient norm; and for what else was
+        measured, see `monitor_panels`.
     """
-    names = panels(history) or ["loss"]
+    names, others = panels(history) or ["loss"], monitor_panels(history)
     columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
+    rows = -(-(len(names) + len(others)) // columns)
     figure, grid = new_figure(11 if columns > 1 else 7, 2.75 * rows + 0.5, rows, columns, title=title or " ")
-    for axes in grid.flat[len(names) :]:
-        axes.set_visible(False)
+    for axes, panel in zip_longest(grid.flat[len(names) :], others):
+        if panel:
+            draw_panel(axes, panel)
+        else:
+            axes.set_visible(False)
     for axes, name in zip(grid.flat, names, strict=False):
         empty = (np.array([]), np.array([]))
         _panel(axes, name, history.get(name, empty), history.get(f"eval.{name}"), (floors or {}).get(name))
@@ -181,20 +187,30 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
     """
     from plotly.subplots import make_subplots
 
-    names = panels(history) or ["loss"]
-    columns = min(len(names), 3)
-    figure = make_subplots(
-        rows=-(-len(names) // columns), cols=columns, subplot_titles=[label_name(n) for n in names]
-    )
-    for index, name in enumerate(names):
-        cell: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+    names, others = panels(history) or ["loss"], monitor_panels(history)
+    columns, titles = min(len(names), 3), [label_name(name) for name in names]
+    titles += [panel.title for panel in others]
+    figure = make_subplots(rows=-(-len(titles) // columns), cols=columns, subplot_titles=titles)
+    cells: list[dict[str, Any]] = [
+        {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))
+    ]
+    for cell, panel in zip(cells[len(names) :], others, strict=True):
+        for curve in panel.curves:
+            x, y = map(_floats, curve.points)
+            figure.add_scatter(x=x, y=y, name=curve.label, line_color=curve.color, showlegend=False, **cell)
+        figure.update_yaxes(type="log" if panel.log else "linear", **cell)
+    for cell, name in zip(cells, names, strict=False):
         for trace in _traces(history, name):
             figure.add_scatter(**trace, showlegend=False, **cell)
         for label, level in _levels((floors or {}).get(name)).items():
             line: dict[str, Any] = {"line_dash": "dash", "line_color": GREY, "annotation_text": label}
             figure.add_hline(y=level, **line, **cell)
     figure.update_layout(
-        title=title, template="none", paper_bgcolor="white", plot_bgcolor="white", height=340
+        title=title,
+        template="none",
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        height=340 if len(titles) <= 2 * columns else 510,
     )
     return json.loads(figure.to_json() or "{}")
 
