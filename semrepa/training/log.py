@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 
-_OF_ONE_RUN = (METRICS, "checkpoints", "samples", "tensorboard")
+_OF_ONE_RUN = (METRICS, "checkpoints", "samples", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)

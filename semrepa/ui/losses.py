@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from semrepa.ui.history import Floors, History, Series, panels, smooth
 from semrepa.ui.monitors import draw_panel, monitor_panels
@@ -23,6 +23,7 @@ from semrepa.ui.style import (
     draw_floor,
     label_end,
     label_name,
+    log_scale,
     new_figure,
     styled,
 )
@@ -50,9 +51,10 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
         measured, see `monitor_panels`.
     """
     names, others = panels(history) or ["loss"], monitor_panels(history)
-    columns = min(len(names), 3)
+    columns = min(len(names) + len(others), 3)
     rows = -(-(len(names) + len(others)) // columns)
-    figure, grid = new_figure(11 if columns > 1 else 7, 2.75 * rows + 0.5, rows, columns, title=title or " ")
+    height = 2.75 * rows + 0.5
+    figure, grid = new_figure(11 if columns > 1 else 7, height, rows, columns, title=title or " ")
     for axes, panel in zip_longest(grid.flat[len(names) :], others):
         if panel:
             draw_panel(axes, panel)
@@ -61,7 +63,7 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
     for axes, name in zip(grid.flat, names, strict=False):
         empty = (np.array([]), np.array([]))
         _panel(axes, name, history.get(name, empty), history.get(f"eval.{name}"), (floors or {}).get(name))
-    figure.text(0.99, 0.98, note, ha="right", va="top", color=GREY)
+    figure.text(0.99, 1 - 0.08 / height, note, ha="right", va="top", color=GREY)
     return figure
 
 
@@ -108,10 +110,7 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
     low, high = np.percentile(values, [0, 99]) if len(values) > 50 else (values.min(), values.max())
     high = max(high, values[-1])
     if low > 0 and high / low > 6:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-        axes.yaxis.set_major_formatter("{x:.3g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_scale(axes, high / low)
         axes.set_ylim(low * 0.85, high * 1.25)
     else:
         pad = (high - low or abs(high) or 1) * 0.08
@@ -188,8 +187,8 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
     from plotly.subplots import make_subplots
 
     names, others = panels(history) or ["loss"], monitor_panels(history)
-    columns, titles = min(len(names), 3), [label_name(name) for name in names]
-    titles += [panel.title for panel in others]
+    titles = [label_name(name) for name in names] + [panel.title for panel in others]
+    columns = min(len(titles), 3)
     figure = make_subplots(rows=-(-len(titles) // columns), cols=columns, subplot_titles=titles)
     cells: list[dict[str, Any]] = [
         {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))

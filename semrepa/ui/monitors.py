@@ -1,12 +1,12 @@
 """What a run has measured beside its losses: gradients by noise level, drift from the base model, speed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from semrepa.ui.history import History, Series
 from semrepa.ui.style import (
@@ -19,6 +19,7 @@ from semrepa.ui.style import (
     RED,
     SKY,
     label_ends,
+    log_scale,
     new_figure,
     styled,
 )
@@ -43,7 +44,7 @@ class Curve:
     """x and y."""
     color: str
     """Its colour."""
-    earlier: Series | None = None
+    earlier: Series = (np.array([]), np.array([]))
     """The same at the start of the run, drawn faint and dashed."""
 
 
@@ -137,12 +138,10 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     for curve in panel.curves:
         few = len(curve.points[0]) < 30
         axes.plot(*curve.points, "o-" if few else "-", color=curve.color, markersize=3.5)
-        if curve.earlier is not None:
-            axes.plot(*curve.earlier, color=curve.color, alpha=0.55, linewidth=1.2, linestyle=DASHES)
+        axes.plot(*curve.earlier, color=curve.color, alpha=0.55, linewidth=1.2, linestyle=DASHES)
     if panel.log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1,)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        values = np.concatenate([curve.points[1] for curve in panel.curves])
+        log_scale(axes, values.max() / values.min())
     if panel.level is not None:
         axes.axhline(panel.level, color=GREY, linestyle=DASHES, linewidth=1.2, zorder=1)
     axes.set_title(panel.title)
@@ -189,9 +188,17 @@ def _level_curves(history: History, kind: str, names: Mapping[str, tuple[str, st
 
 
 def _norms(history: History) -> Panel:
-    curves = _level_curves(history, "grad", _PARTS)
+    """Norms on a log axis, which has no place for those that are 0."""
+    found = _level_curves(history, "grad", _PARTS)
+    shown = [replace(c, points=_positive(c.points), earlier=_positive(c.earlier)) for c in found]
+    curves = tuple(curve for curve in shown if len(curve.points[0]))
     axes = {"x": "timestep", "y": "norm, weighted (log)"}
     return Panel(title="gradient of each loss", curves=curves, log=True, **axes)
+
+
+def _positive(points: Series) -> Series:
+    x, y = points
+    return x[y > 0], y[y > 0]
 
 
 def _cosines(history: History) -> Panel:

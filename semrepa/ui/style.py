@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 P = ParamSpec("P")
@@ -147,6 +148,19 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
         text, _, color = ends[index]
         axes.text(1.015, place, text, transform=axes.transAxes, color=color, fontweight="bold", va="center")
+
+
+def log_scale(axes: Axes, span: float) -> None:
+    """Put y on a log axis whose ticks are plain numbers.
+
+    Args:
+        axes: the axes.
+        span: the largest value as a multiple of the smallest.
+    """
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 300 else (1,)))
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_floor(axes: Axes, label: str, level: float) -> None:

@@ -54,6 +54,15 @@ def test_norms_are_drawn_at_the_end_of_the_run_and_faintly_at_its_start():
         assert word in text
 
 
+def test_gradients_of_nothing_are_left_out_of_the_log_axis():
+    """As of the identity loss where no clip of the probe shows a face."""
+    found = probe(0, 1.0)["monitors"]
+    faceless = {"step": 0, "monitors": found | {f"grad_id@{t}": 0.0 for t in LEVELS[:3]}}
+    (norms,) = monitor_panels(to_history([faceless]))
+    assert [curve.label for curve in norms.curves] == ["diffusion", "structure"]
+    draw(gradients_by_timestep(to_history([faceless])))
+
+
 def test_drift_begins_at_the_base_model_and_says_where_it_is():
     (ratios, _) = monitor_panels(to_history(RUN))
     curve = next(curve for curve in ratios.curves if "saturation" in curve.label)
