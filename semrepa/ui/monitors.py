@@ -147,7 +147,10 @@ def draw_panel(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     axes.set_xlabel(panel.x)
     axes.set_ylabel(panel.y)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if panel.x == "timestep":
+        axes.set_xticks(panel.curves[0].points[0])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.margins(x=0.03)
     label_ends(axes, [(curve.label, float(curve.points[1][-1]), curve.color) for curve in panel.curves])
 
