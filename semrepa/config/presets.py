@@ -92,6 +92,8 @@ def full() -> Config:
     Returns:
         A new config.
     """
+    long: dict[str, Any] = {"checkpoint_every": 500, "eval_every": 500}
+    averaged: dict[str, Any] = {"warmup": 500, "schedule": "cosine", "ema": 0.999}
     return Config(
         preset="full",
         video=VideoConfig(num_frames=49, height=480, width=720),
@@ -110,37 +112,25 @@ def full() -> Config:
         identity=IdentityConfig(width=64, num_blocks=8),
         image=ImageConfig(),
         loss=LossConfig(),
-        pretrain_structure=_full_pretraining(steps=20_000, batch_size=16, lr=1e-4),
-        pretrain_identity=_full_pretraining(steps=30_000, batch_size=64, lr=2e-4),
+        pretrain_structure=TrainConfig(steps=20_000, batch_size=16, lr=1e-4, **long, **averaged),
+        pretrain_identity=TrainConfig(steps=30_000, batch_size=64, lr=2e-4, **long, **averaged),
         finetune=FinetuneConfig(
             steps=5_000,
             batch_size=8,
             lr=3e-6,
             warmup=200,
+            optimizer="adamw8bit",
+            weights_dtype="bfloat16",
             lora_rank=128,
             lora_alpha=64.0,
             gradient_checkpointing=True,
-            checkpoint_every=500,
-            eval_every=500,
             balance_every=100,
             probe_every=500,
             sample_every=500,
+            **long,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
         launch=LaunchConfig(where="child"),
-    )
-
-
-def _full_pretraining(*, steps: int, batch_size: int, lr: float) -> TrainConfig:
-    return TrainConfig(
-        steps=steps,
-        batch_size=batch_size,
-        lr=lr,
-        warmup=500,
-        schedule="cosine",
-        ema=0.999,
-        checkpoint_every=500,
-        eval_every=500,
     )
 
 

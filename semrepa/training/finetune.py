@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -80,9 +80,7 @@ def finetune(
     """
     config, stream = cfg.finetune, training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
-    check_aligners(cfg, aligners)
-    check_colormap(cfg, store)
-    check_teachers(store, aligners)
+    _check(cfg, store, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
     check_record(cfg, store, train_ids, transformer=transformer, aligners=aligners)
     objective, watched = CombinedObjective(transformer, frozen, cfg), (store, heldout_ids or train_ids)
@@ -91,7 +89,7 @@ def finetune(
         batches=stream,
         begin=lambda: cfg.save(Path(run_dir) / "config.json"),
         evaluate=lambda: objective.heldout(heldout_batches(store, heldout_ids, config.batch_size), cfg.seed),
-        inspect=_balance(objective, config.balance_every),
+        inspect=partial(_balance, objective, config.balance_every) if config.balance_every else None,
         observe=objective.weights.observe,
         monitors=(probe(objective, *watched, cfg), sampler(objective, *watched, cfg, Path(run_dir))),
         speed=throughput(cfg).read,
@@ -104,13 +102,15 @@ def finetune(
     return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
 
 
-def _balance(
-    objective: CombinedObjective, every: int
-) -> Callable[[Sequence[Portion]], Mapping[str, float]] | None:
-    """What measures the gradients of the losses on the clips of every k-th step, from the first on."""
-    if not every:
-        return None
-    return lambda portions: {} if (portions[0].step - 1) % every else objective.balance(portions)
+def _check(cfg: Config, store: FeatureStore, aligners: Aligners) -> None:
+    check_aligners(cfg, aligners)
+    check_colormap(cfg, store)
+    check_teachers(store, aligners)
+
+
+def _balance(objective: CombinedObjective, every: int, portions: Sequence[Portion]) -> Mapping[str, float]:
+    """Gradient norms and cosines of the losses, in every so many steps."""
+    return objective.balance(portions) if (portions[0].step - 1) % every == 0 else {}
 
 
 def _prepare(

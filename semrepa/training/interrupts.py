@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -20,7 +21,7 @@ class HeldBack:
     def __init__(self) -> None:
         """Hold back nothing yet."""
         self._waiting: list[int] = []
-        self._handlers: dict[int, object] = {}
+        self._handlers: dict[int, Any] = {}
         self._unbroken = False
 
     @property

@@ -8,6 +8,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -88,16 +89,18 @@ def _video(objective: CombinedObjective, store: FeatureStore, clip: str, cfg: Co
         transformer=objective.transformer,
         noise_scheduler=frozen.noise_scheduler,
     )
-    return sample_encoded(
-        parts,
-        batch.first_frames,
-        batch.prompt_embeds,
-        frozen.empty_prompt,
-        [clip_seed(cfg.generate.seeds[0], clip)],
-        num_frames=cfg.video.num_frames,
-        num_inference_steps=cfg.generate.num_inference_steps,
-        guidance_scale=cfg.generate.guidance_scale,
-    )[0]
+    is_low = objective.transformer.dtype == torch.bfloat16  # beside a VAE in float32, on some CPUs
+    with torch.autocast(objective.device.type, torch.bfloat16) if is_low else nullcontext():
+        return sample_encoded(
+            parts,
+            batch.first_frames,
+            batch.prompt_embeds,
+            frozen.empty_prompt,
+            [clip_seed(cfg.generate.seeds[0], clip)],
+            num_frames=cfg.video.num_frames,
+            num_inference_steps=cfg.generate.num_inference_steps,
+            guidance_scale=cfg.generate.guidance_scale,
+        )[0]
 
 
 def _drift(run_dir: Path, looks: Mapping[str, Look]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 
 import pytest
@@ -77,6 +78,16 @@ def test_making_videos_changes_no_weights_and_no_step(run):
     with_videos = [(log.loss, log.grad_norm) for log in run()]
     without = [(log.loss, log.grad_norm) for log in run("without", {"sample_every": 0})]
     assert with_videos == without
+
+
+@pytest.mark.parametrize("how", [{"mode": "lora"}, {"weights_dtype": "bfloat16"}])
+def test_every_way_of_training_makes_videos(run, tmp_path, monkeypatch, how):
+    """Also on a CPU that does not compute in bfloat16 by itself."""
+    for module in ("generate", "training.combined", "training.alignment"):
+        monkeypatch.setattr(f"semrepa.{module}.autocast", lambda _: nullcontext())
+    (log,) = run(changes={"steps": 1, **how})
+    assert len(log.monitors) == 6
+    assert looks(tmp_path / "run", 1) != looks(tmp_path / "run", 0)
 
 
 def test_averaged_weights_make_the_videos(run, tmp_path):
