@@ -129,7 +129,7 @@ def test_a_new_run_sets_the_videos_of_the_earlier_one_aside(run, tmp_path):
 
 def test_processes_make_equally_many_videos_and_write_each_once(cfg, store, monkeypatch, tmp_path):
     """Three clips on two processes: both take part in two videos, since weights may be spread over them."""
-    made, written, gathered = [], [], []
+    made, written, gathered, three = [], [], [], override(cfg, {"finetune.samples": 3})
     monkeypatch.setattr(samples, "_video", lambda *inputs: made.append(inputs[2]) or inputs[2])
     monkeypatch.setattr(samples, "write_video", lambda path, *_, **__: written.append(path.name))
     monkeypatch.setattr(samples, "look", lambda clip: look(torch.zeros(2, 3, 8, 8, dtype=torch.uint8)))
@@ -141,7 +141,7 @@ def test_processes_make_equally_many_videos_and_write_each_once(cfg, store, monk
         )
         monkeypatch.setattr(samples, "PartialState", state)
         made.clear()
-        samples.sampler(object.__new__(CombinedObjective), store, ("x", "a", "b"), cfg, tmp_path).measure(0)
+        samples.sampler(object.__new__(CombinedObjective), store, ("x", "a", "b"), three, tmp_path).measure(0)
         return list(made)
 
     assert process(1) == ["a", "x"]
