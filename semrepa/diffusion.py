@@ -143,14 +143,23 @@ def snr(timesteps: Timesteps, alphas_cumprod: AlphaTable) -> PerSample:
     return share / (1 - share)
 
 
-def gate(kind: Gate, timesteps: Timesteps, alphas_cumprod: AlphaTable) -> tuple[PerSample, PerSample]:
+def gate(
+    kind: Gate,
+    timesteps: Timesteps,
+    alphas_cumprod: AlphaTable,
+    *,
+    struct_snr: float = 0.0,
+    id_snr: float = 1.0,
+) -> tuple[PerSample, PerSample]:
     """Decide how much each clip's alignment losses count at its noise level.
 
     Args:
         kind: "none" counts all alike, as in the paper. "snr" (ours) weights structure by the signal share `a`
-            and counts identity only where there is at least as much signal as noise (SNR >= 1).
+            and counts identity fully, each only where the noise is low enough.
         timesteps: noise level of each clip.
         alphas_cumprod: noise table.
+        struct_snr: signal-to-noise ratio from which structure counts under "snr".
+        id_snr: the same for identity; 1 is as much signal as noise.
 
     Returns:
         Factors for the structure loss and for the identity loss, from 0 to 1.
@@ -162,7 +171,8 @@ def gate(kind: Gate, timesteps: Timesteps, alphas_cumprod: AlphaTable) -> tuple[
     if kind == "none":
         return torch.ones_like(share), torch.ones_like(share)
     if kind == "snr":
-        return share, (snr(timesteps, alphas_cumprod) >= 1).to(share.dtype)
+        ratio = snr(timesteps, alphas_cumprod)
+        return share * (ratio >= struct_snr), (ratio >= id_snr).to(share.dtype)
     raise ValueError(f"got gate={kind!r}; expected 'none' or 'snr'")
 
 

@@ -4,23 +4,26 @@ Every compared transformer gets the same first frames, captions and noise: the n
 on the seed and the clip's name, not on the batch it is made in.
 """
 
+import copy
 import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
+from diffusers import CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
 from torch import Tensor
 
 from semrepa.config import Config
 from semrepa.data.index import ClipRow
 from semrepa.data.video import read_clip, write_video
 from semrepa.models.cogvideox import CogVideoX, load_cogvideox, pipeline
+from semrepa.models.lora import load_lora
 from semrepa.models.variants import check_size
 from semrepa.runtime import autocast
-from semrepa.shapes import Frames, Images, num_latent_frames
+from semrepa.shapes import Frames, Images, PromptEmbeds, num_latent_frames
 from semrepa.weights import load_base
 
 logger = logging.getLogger(__name__)
@@ -56,8 +59,8 @@ def generate(
 
     Args:
         cfg: size, sampler steps, guidance, seeds, and the base model.
-        transformer: a transformer, a folder written by `finetune` (the run folder or its `transformer`), or
-            None for the base model.
+        transformer: a transformer, a folder written by `finetune` (the run folder, or its `transformer` or
+            `lora`), or None for the base model.
         rows: clips.
         out_dir: where `<clip>-seed<seed>.mp4` are written; None writes none.
         parts: the loaded base model; None loads the one that `cfg` names.
@@ -126,22 +129,72 @@ def sample_frames(
             f"got {len(first_frames)} first frames, {len(captions)} captions and {len(seeds)} seeds; "
             "expected one of each for every video"
         )
-    pipe = pipeline(parts)
+    text = {"prompt": list(captions)}
+    steps = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    return _sample(parts, pipeline(parts), first_frames, seeds, num_frames=num_frames, **text, **steps)
+
+
+def sample_encoded(
+    parts: CogVideoX,
+    first_frames: Images,
+    prompt_embeds: PromptEmbeds,
+    empty_prompt: PromptEmbeds,
+    seeds: Sequence[int],
+    *,
+    num_frames: int,
+    num_inference_steps: int,
+    guidance_scale: float = 1.0,
+) -> Frames:
+    """Sample videos as `sample_frames` does, from captions that are text features already.
+
+    Args:
+        parts: a model that may lack the text encoder and the tokenizer.
+        first_frames: first frame of each video, RGB, 0 to 255.
+        prompt_embeds: text features of each caption.
+        empty_prompt: those of the empty caption, for guidance.
+        seeds: seed of the generator of each video.
+        num_frames: frames of each video, 8 k + 1.
+        num_inference_steps: sampler steps.
+        guidance_scale: classifier-free guidance; 1 turns it off.
+
+    Returns:
+        The videos, RGB, 0 to 255, on the CPU.
+
+    Raises:
+        ValueError: the model has no positions for this size, or lacks another part.
+    """
+    place = {"device": parts.vae.device, "dtype": parts.vae.dtype}
+    text = {
+        "prompt_embeds": prompt_embeds.to(**place),
+        "negative_prompt_embeds": empty_prompt.to(**place).expand_as(prompt_embeds),
+    }
+    steps = {"num_inference_steps": num_inference_steps, "guidance_scale": guidance_scale}
+    pipe = pipeline(parts, ("vae", "transformer", "noise_scheduler"))
+    return _sample(parts, pipe, first_frames, seeds, num_frames=num_frames, **text, **steps)
+
+
+def _sample(
+    parts: CogVideoX,
+    pipe: CogVideoXImageToVideoPipeline,
+    first_frames: Images,
+    seeds: Sequence[int],
+    *,
+    num_frames: int,
+    **how: Any,
+) -> Frames:
     pipe.set_progress_bar_config(disable=True)
     height, width = first_frames.shape[2:]
     check_size(parts.transformer.config, num_latent_frames(num_frames), height // 8, width // 8)
     with autocast(parts.vae.device):
         video = pipe(
             image=first_frames.float() / 255,
-            prompt=list(captions),
             height=height,
             width=width,
             num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             max_sequence_length=parts.transformer.config.max_text_seq_length,
             output_type="pt",
+            **how,
         ).frames
     return (video.float() * 255).round().to(torch.uint8).cpu()
 
@@ -191,16 +244,33 @@ def with_transformer(
         The model with that transformer, in evaluation mode on the device and in the precision of the VAE.
 
     Raises:
-        FileNotFoundError: the folder holds no transformer.
+        FileNotFoundError: the folder holds no transformer and no LoRA.
     """
     if transformer is None:
         return parts
     if isinstance(transformer, str | Path):
-        folder = Path(transformer)
-        run_dir = folder.parent if folder.name == "transformer" else folder
-        device, dtype = parts.vae.device, parts.vae.dtype
-        transformer = load_cogvideox(run_dir, parts=("transformer",), device=device, dtype=dtype).transformer
+        folder, device, dtype = finetuned_folder(transformer), parts.vae.device, parts.vae.dtype
+        if folder.name == "lora":
+            transformer = load_lora(copy.deepcopy(parts.transformer).to(device), folder)
+        else:
+            known = load_cogvideox(folder.parent, parts=("transformer",), device=device, dtype=dtype)
+            transformer = known.transformer
     return replace(parts, transformer=transformer.eval())
+
+
+def finetuned_folder(folder: str | Path) -> Path:
+    """Find what a fine-tuning wrote.
+
+    Args:
+        folder: its run folder, or the folder inside it.
+
+    Returns:
+        The folder `transformer` or `lora` in the run folder; `transformer` where neither is there.
+    """
+    folder = Path(folder)
+    if folder.name in ("transformer", "lora"):
+        return folder
+    return folder / ("lora" if (folder / "lora").is_dir() else "transformer")
 
 
 def _keep(cfg: Config, row: ClipRow, seed: int, frames: Tensor, out_dir: str | Path | None) -> Generated:

@@ -87,8 +87,12 @@ def total_loss(
     weight_id: float,
     g_struct: PerSample,
     g_id: PerSample,
+    *,
+    totals: Mapping[str, Scalar] | None = None,
 ) -> tuple[Scalar, Mapping[str, Scalar]]:
     """Add the three losses of a batch, each alignment loss with its weight and its gate.
+
+    Each loss is averaged over the clips whose gate is open: without gates, as in the paper, over all of them.
 
     Args:
         loss_diff: diffusion loss of each clip.
@@ -98,24 +102,32 @@ def total_loss(
         weight_id: weight of the identity loss (paper: 1).
         g_struct: gate of the structure loss (paper: 1).
         g_id: gate of the identity loss (paper: 1).
+        totals: number of clips that each mean is over, `diff`, `struct` and `id`, where these clips are only
+            part of a batch; None: counted here.
 
     Returns:
-        The loss to minimise, and for plots, detached batch means: `loss_diff`, and for `struct` and `id` the
-        raw `loss_*`, the gated `gated_*` and the weighted `weighted_*` that enters the sum.
+        The loss to minimise, and for plots, detached means: `loss_diff`, and for `struct` and `id` the raw
+        `loss_*`, the gated `gated_*`, the weighted `weighted_*` that enters the sum, and the share of clips
+        `active_*` whose gate is open.
 
     Source: Eq. (11), (12), Sec. 4.3.
     """
-    parts = {
-        "loss_diff": loss_diff,
-        "loss_struct": loss_struct,
-        "loss_id": loss_id,
-        "gated_struct": g_struct * loss_struct,
-        "gated_id": g_id * loss_id,
-        "weighted_struct": weight_struct * g_struct * loss_struct,
-        "weighted_id": weight_id * g_id * loss_id,
-    }
-    total = (parts["loss_diff"] + parts["weighted_struct"] + parts["weighted_id"]).mean()
-    return total, {name: part.detach().mean() for name, part in parts.items()}
+    if totals is None:
+        totals = {"diff": loss_diff.new_tensor(len(loss_diff))}
+        totals |= {name: (g > 0).sum().clamp(min=1) for name, g in (("struct", g_struct), ("id", g_id))}
+    total = loss_diff.sum() / totals["diff"]
+    parts = {"loss_diff": total}
+    for name, loss, weight, g in (
+        ("struct", loss_struct, weight_struct, g_struct),
+        ("id", loss_id, weight_id, g_id),
+    ):
+        gated = (g * loss).sum() / totals[name]
+        parts[f"loss_{name}"] = torch.where(g > 0, loss, 0).sum() / totals[name]
+        parts[f"gated_{name}"] = gated
+        parts[f"weighted_{name}"] = weight * gated
+        parts[f"active_{name}"] = (g > 0).sum() / totals["diff"]
+        total = total + parts[f"weighted_{name}"]
+    return total, {name: part.detach() for name, part in parts.items()}
 
 
 def _difference(prediction: Tensor, target: Tensor) -> Tensor:

@@ -143,3 +143,11 @@ def test_every_value_is_described():
 def test_reading_a_config_needs_no_torch():
     code = "import sys, semrepa.config; semrepa.config.mini(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_mini_trains_in_the_kernel_and_full_in_a_child():
+    assert (mini().launch.where, full().launch.where) == ("kernel", "child")
+    chosen = override(mini(), ["launch.where=child", "launch.num_processes=2"]).launch
+    assert (chosen.where, chosen.num_processes, chosen.config_file) == ("child", 2, None)
+    with pytest.raises(ValueError, match=r"launch\.where: got 'thread'"):
+        override(mini(), {"launch.where": "thread"})

@@ -1,5 +1,7 @@
 """Generation: the stock pipeline's own frames, the same noise for every transformer and batch."""
 
+import dataclasses
+
 import pytest
 import torch
 from diffusers import CogVideoXImageToVideoPipeline, CogVideoXTransformer3DModel
@@ -8,8 +10,8 @@ from tiny import TEXT_LENGTH, tiny_transformer
 from semrepa.config import override
 from semrepa.data.index import ClipRow
 from semrepa.data.video import probe, write_video
-from semrepa.generate import clip_seed, generate, sample_frames, with_transformer
-from semrepa.models.cogvideox import load_cogvideox
+from semrepa.generate import clip_seed, generate, sample_encoded, sample_frames, with_transformer
+from semrepa.models.cogvideox import encode_prompts, load_cogvideox
 from semrepa.runtime import autocast
 
 
@@ -107,6 +109,21 @@ def test_guidance_changes_the_video(parts):
         for scale in (1.0, 6.0)
     )
     assert apart(plain, guided) > 1
+
+
+@pytest.mark.parametrize("guidance", [1.0, 6.0])
+def test_text_features_give_the_video_of_their_caption_without_a_text_encoder(parts, guidance):
+    settings = {"num_frames": 9, "num_inference_steps": 2, "guidance_scale": guidance}
+    first = torch.randint(0, 256, (1, 3, 32, 48), dtype=torch.uint8)
+    expected = sample_frames(parts, first, ["a person walks"], [1], **settings)
+    text = (parts.tokenizer, parts.text_encoder, TEXT_LENGTH)
+    with autocast(torch.device("cpu")):
+        prompt, empty = (encode_prompts([caption], *text) for caption in ("a person walks", ""))
+    mute = dataclasses.replace(parts, tokenizer=None, text_encoder=None)
+    assert apart(sample_encoded(mute, first, prompt, empty, [1], **settings), expected) < 0.01
+    assert apart(sample_encoded(mute, first, empty, prompt, [1], **settings), expected) > 0.1
+    with pytest.raises(ValueError, match="without transformer"):
+        sample_encoded(dataclasses.replace(mute, transformer=None), first, prompt, empty, [1], **settings)
 
 
 def test_seed_of_a_clip_is_stable():

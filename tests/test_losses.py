@@ -72,17 +72,40 @@ def test_total_loss_weighs_gates_and_averages():
     diff, struct, ident = torch.tensor([1.0, 3.0]), torch.tensor([10.0, 20.0]), torch.tensor([5.0, 7.0])
     g_struct, g_id = torch.tensor([0.5, 1.0]), torch.tensor([1.0, 0.0])
     total, parts = total_loss(diff, struct, ident, 0.1, 2.0, g_struct, g_id)
-    assert total.item() == pytest.approx((1 + 0.5 + 10 + 3 + 2 + 0) / 2)
+    assert total.item() == pytest.approx((1 + 0.5 + 3 + 2) / 2 + 10)
     expected = {
         "loss_diff": 2.0,
         "loss_struct": 15.0,
-        "loss_id": 6.0,
+        "loss_id": 5.0,
         "gated_struct": 12.5,
-        "gated_id": 2.5,
+        "gated_id": 5.0,
         "weighted_struct": 1.25,
-        "weighted_id": 5.0,
+        "weighted_id": 10.0,
+        "active_struct": 1.0,
+        "active_id": 0.5,
     }
     assert {name: part.item() for name, part in parts.items()} == pytest.approx(expected)
+
+
+def test_without_gates_the_total_is_the_plain_batch_mean_of_the_paper():
+    diff, struct, ident = torch.rand(3, 4)
+    total, parts = total_loss(diff, struct, ident, 0.01, 1.0, torch.ones(4), torch.ones(4))
+    assert total.item() == pytest.approx((diff + 0.01 * struct + ident).mean().item())
+    assert parts["active_struct"] == parts["active_id"] == 1
+
+
+def test_parts_of_a_batch_add_up_to_the_whole():
+    diff, struct, ident, g_struct = torch.rand(4, 5)
+    g_id = torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0])
+    totals = {"diff": torch.tensor(5.0), "struct": torch.tensor(5.0), "id": torch.tensor(3.0)}
+    whole, parts = total_loss(diff, struct, ident, 0.1, 2.0, g_struct, g_id)
+    pieces = [
+        total_loss(diff[cut], struct[cut], ident[cut], 0.1, 2.0, g_struct[cut], g_id[cut], totals=totals)
+        for cut in (slice(0, 2), slice(2, 3), slice(3, 5))
+    ]
+    assert sum(total for total, _ in pieces).item() == pytest.approx(whole.item())
+    for name, part in parts.items():
+        assert sum(piece[name] for _, piece in pieces).item() == pytest.approx(part.item()), name
 
 
 @pytest.mark.parametrize(("weight", "factor"), [(0.0, 1.0), (1.0, 0.0)])

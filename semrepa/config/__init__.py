@@ -5,15 +5,24 @@ cfg.save("runs/a/config.json")
 """
 
 from semrepa.config.presets import Row, configure, describe, full, mini, preset
-from semrepa.config.schema import Config, LossConfig, StructureConfig, TrainConfig
+from semrepa.config.schema import (
+    Config,
+    FinetuneConfig,
+    LossConfig,
+    StructureConfig,
+    TrainConfig,
+    WeightSchedule,
+)
 from semrepa.config.strict import override
 
 __all__ = [
     "Config",
+    "FinetuneConfig",
     "LossConfig",
     "Row",
     "StructureConfig",
     "TrainConfig",
+    "WeightSchedule",
     "configure",
     "describe",
     "full",

@@ -18,9 +18,11 @@ from semrepa.config.inputs import (
 )
 from semrepa.config.schema import (
     Config,
+    FinetuneConfig,
     GenerateConfig,
     IdentityConfig,
     ImageConfig,
+    LaunchConfig,
     LossConfig,
     StructureConfig,
     TrainConfig,
@@ -63,11 +65,15 @@ def mini() -> Config:
             eval_every=30,
             resume=False,
         ),
-        finetune=TrainConfig(
+        finetune=FinetuneConfig(
             steps=60,
             batch_size=4,
             lr=3e-5,
             warmup=5,
+            lora_rank=16,
+            lora_alpha=8.0,
+            probe_clips=2,
+            samples=2,
             checkpoint_every=20,
             eval_every=20,
             resume=False,
@@ -86,6 +92,8 @@ def full() -> Config:
     Returns:
         A new config.
     """
+    long: dict[str, Any] = {"checkpoint_every": 500, "eval_every": 500}
+    averaged: dict[str, Any] = {"warmup": 500, "schedule": "cosine", "ema": 0.999}
     return Config(
         preset="full",
         video=VideoConfig(num_frames=49, height=480, width=720),
@@ -104,36 +112,25 @@ def full() -> Config:
         identity=IdentityConfig(width=64, num_blocks=8),
         image=ImageConfig(),
         loss=LossConfig(),
-        pretrain_structure=TrainConfig(
-            steps=20_000,
-            batch_size=16,
-            lr=1e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
-        pretrain_identity=TrainConfig(
-            steps=30_000,
-            batch_size=64,
-            lr=2e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
-        finetune=TrainConfig(
+        pretrain_structure=TrainConfig(steps=20_000, batch_size=16, lr=1e-4, **long, **averaged),
+        pretrain_identity=TrainConfig(steps=30_000, batch_size=64, lr=2e-4, **long, **averaged),
+        finetune=FinetuneConfig(
             steps=5_000,
             batch_size=8,
             lr=3e-6,
             warmup=200,
+            optimizer="adamw8bit",
+            weights_dtype="bfloat16",
+            lora_rank=128,
+            lora_alpha=64.0,
             gradient_checkpointing=True,
-            checkpoint_every=500,
-            eval_every=500,
+            balance_every=100,
+            probe_every=500,
+            sample_every=500,
+            **long,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
+        launch=LaunchConfig(where="child"),
     )
 
 
@@ -214,10 +211,12 @@ def _rows(section: Any, usual: Any, path: str = "") -> Iterator[Row]:
 
 
 def _field_docs(cls: type) -> dict[str, str]:
-    """Docstring under each field of a dataclass, by field name."""
+    """Docstring under each field of a dataclass, its own and inherited, by field name."""
+    docs = {}
+    for parent in cls.__bases__:
+        docs |= _field_docs(parent) if dataclasses.is_dataclass(parent) else {}
     tree = ast.parse(inspect.getsource(cls))
     body = next(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
-    docs = {}
     for pair in itertools.pairwise(body):
         match pair:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):

@@ -40,6 +40,8 @@ class StructureConfig(Section):
     """clean: the predicted clean latents (Eq. 2, 3, 8); noisy: latents one sampler step on (Eq. 4, 5, 9)."""
     step: Annotated[int, Within(1, 999)] = 20
     """Delta of Eq. 4 in timesteps, used when input is noisy. Ours."""
+    gradient_checkpointing: bool = False
+    """In fine-tuning, have the frozen aligner compute its activations again instead of keeping them. Ours."""
     warm_start: bool = False
     """Begin pretraining with the first layers of the base transformer, which must have its width. Ours."""
     weights: str | None = None
@@ -94,7 +96,11 @@ class LossConfig(Section):
     weight_id: NotNegative = 1.0
     """Weight of the identity loss. Paper: 1, Sec. 5.3.3 and Table 2."""
     gate: Literal["none", "snr"] = "none"
-    """none: the paper; snr: structure weighted by alpha-bar, identity only where SNR >= 1. Ours."""
+    """none: the paper; snr: structure weighted by alpha-bar, identity only where the noise is low. Ours."""
+    gate_struct_snr: NotNegative = 0.0
+    """Signal-to-noise ratio from which structure counts under the snr gate; 0: everywhere. Ours."""
+    gate_id_snr: NotNegative = 1.0
+    """The same for identity; 1: as much signal as noise, 2.8: as ControlNet++ (t <= 200). Ours."""
     self_target: bool = False
     """Structure target: False the teacher's depth latents; True the aligner on the true latents. Ours."""
     detach_depth_for_id: bool = False
@@ -104,37 +110,110 @@ class LossConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightSchedule(Section):
+    """How the weight of an alignment loss changes in a run. Without change, as here, it is the paper's."""
+
+    warmup: CountOrZero = 0
+    """Steps in which the weight grows linearly from 0. Ours."""
+    decay: Literal["none", "linear", "cosine"] = "none"
+    """How the weight falls after its warm-up. Ours."""
+    decay_until: CountOrZero = 0
+    """Step at which it has fallen to `decay_to`, and stays there. Ours."""
+    decay_to: Share = 0.0
+    """What is left of it then, as a share. Ours."""
+    last_step: Annotated[int | None, Within(1)] = None
+    """Last step in which the loss counts, as in HASTE; None: no such step. Ours."""
+    until_similarity: Annotated[float | None, Within(-1, 1)] = None
+    """The loss ends for good when the averaged cosine between what the aligner makes of the prediction and
+    its target reaches this; None: never. Ours."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.decay != "none" and self.decay_until <= self.warmup:
+            raise ValueError(
+                f"decay_until: got {self.decay_until} with decay={self.decay!r} and warmup={self.warmup}; "
+                "expected a step after the warm-up"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig(Section):
     """One training run: either aligner, or the fine-tuning. All numbers are ours; see the presets."""
 
     steps: Count
     """Optimiser steps."""
     batch_size: Count
-    """Clips per step, over all devices."""
+    """Clips per optimiser step, over all devices and portions."""
+    accumulate: Count = 1
+    """Portions into which each device cuts its clips of a step, to save memory: same step, up to rounding."""
     lr: NotNegative
     """Peak learning rate of AdamW; 0 changes nothing and is allowed for checks."""
     warmup: CountOrZero
     """Steps of linear warm-up."""
+    optimizer: Literal["adamw", "adamw8bit", "adamw8bit_torchao"] = "adamw"
+    """adamw: of torch, 8 bytes of state per weight; adamw8bit: 2 bytes, of bitsandbytes; adamw8bit_torchao:
+    of torchao, for devices without CUDA. Never replaced by another. Paper: 8-bit Adam."""
+    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the trained weights; bfloat16: half the memory, updates rounded up or down at random. Ours."""
+    compile: bool = False
+    """Compile the transformer blocks with torch.compile: minutes at the start, faster steps after."""
     weight_decay: NotNegative = 1e-4
     """AdamW weight decay."""
     betas: Annotated[tuple[float, float], Within(0, 0.999999)] = (0.9, 0.95)
     """AdamW momenta."""
     clip_norm: Positive = 1.0
     """Largest gradient norm; longer gradients are scaled down to it."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """Learning rate after warm-up; cosine ends at zero."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """Learning rate after warm-up; cosine and linear end at zero."""
     checkpoint_every: Count
     """Steps between checkpoints; one more is written at the end."""
+    checkpoint_minutes: Annotated[float | None, Within(0)] = None
+    """Minutes after which a checkpoint is written even so; None: never."""
+    keep: Count = 2
+    """Checkpoints that stay in the run folder; the oldest go."""
     eval_every: Count
     """Steps between evaluations on held-out clips."""
     log_every: Count = 1
     """Steps between lines of metrics.jsonl."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the lines of metrics.jsonl go besides; each needs its package."""
     ema: Annotated[float | None, Within(0, 0.999999)] = None
     """Decay of the averaged weights; None: no average."""
     gradient_checkpointing: bool = False
     """Keep few activations and compute the others again: a third more work, a tenth of that memory. Ours."""
+    max_bad_steps: Count = 3
+    """Steps in a row without a finite loss and gradient, all skipped, after which the run gives up. Ours."""
     resume: bool = True
     """Go on from the last checkpoint of the run folder, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(TrainConfig):
+    """Fine-tuning of the base model's transformer. All numbers are ours; see the presets."""
+
+    mode: Literal["full", "lora"] = "full"
+    """full: all weights; lora: small matrices beside frozen weights, which usually want an lr of 1e-4."""
+    lora_rank: Count
+    """Rank of these matrices. Ours in mini; 128 in full, as VideoREPA's 5B."""
+    lora_alpha: Positive
+    """What they add is multiplied by `lora_alpha / lora_rank`. Ours in mini; 64 in full, as VideoREPA's."""
+    lora_targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Ends of the names of the layers that get such matrices. As in diffusers' CogVideoX training."""
+    timesteps: Literal["uniform", "stratified"] = "uniform"
+    """How noise levels are drawn; stratified: the clips of a step share them out evenly. Ours."""
+    balance_every: CountOrZero = 0
+    """Steps between measurements of the gradient of each loss on the step's own clips; 0: never. One takes as
+    long as 2 to 3 steps. Ours."""
+    probe_every: CountOrZero = 0
+    """Steps between the same at five noise levels, on held-out clips; 0: never. One takes as long as training
+    on 12 times `probe_clips`. Ours."""
+    probe_clips: Count = 8
+    """Clips of such a measurement, shared out over the devices, one at a time. Ours."""
+    sample_every: CountOrZero = 0
+    """Steps between videos of held-out clips, at first the base model's; 0: never. One takes as long as
+    training on 25 clips in full, on 8 in mini. Ours."""
+    samples: Count = 8
+    """How many videos, shared out over the devices, one at a time. Ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +226,18 @@ class GenerateConfig(Section):
     """Classifier-free guidance; 1 turns it off and halves the time. CogVideoX: 6."""
     seeds: Annotated[tuple[int, ...], Within(0, 2**32 - 1)] = (0,)
     """One video per clip and seed; every compared model uses the same ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig(Section):
+    """Where notebooks train. All of it is ours, and nothing of it changes the numbers on one device."""
+
+    where: Literal["kernel", "child"] = "kernel"
+    """kernel: in the notebook itself; child: as `accelerate launch` in processes of their own."""
+    num_processes: Annotated[int | None, Within(1)] = None
+    """Processes of a child on this machine; None: as the config file says, else one per GPU."""
+    config_file: str | None = None
+    """Config file of `accelerate launch`; None: one process, or plain data parallel on several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +259,13 @@ class Config(Section):
     identity: IdentityConfig
     image: ImageConfig
     loss: LossConfig
+    struct_schedule: WeightSchedule = WeightSchedule()
+    id_schedule: WeightSchedule = WeightSchedule()
     pretrain_structure: TrainConfig
     pretrain_identity: TrainConfig
-    finetune: TrainConfig
+    finetune: FinetuneConfig
     generate: GenerateConfig
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
 
     def save(self, path: str | Path) -> Path:
         """Write the config as JSON, atomically; returns the path."""

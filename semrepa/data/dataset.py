@@ -1,10 +1,9 @@
 """Batches of stored features, in an order that depends only on the seed and the step."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 import torch
@@ -119,19 +118,3 @@ def batch_indices(size: int, batch_size: int, seed: int, step: int) -> list[int]
     """
     places = range(step * batch_size, (step + 1) * batch_size)
     return [int(_order(size, seed, place // size)[place % size]) for place in places]
-
-
-def batches(dataset: StoreDataset, batch_size: int, seed: int, start_step: int = 0) -> Iterator[Batch]:
-    """Endless batches; the one of step k depends on nothing but `seed` and k, so a run resumes exactly.
-
-    Args:
-        dataset: the clips.
-        batch_size: clips per step.
-        seed: fixes the order.
-        start_step: first step to give.
-
-    Yields:
-        The batch of each step.
-    """
-    for step in count(start_step):
-        yield dataset.batch(batch_indices(len(dataset), batch_size, seed, step))

@@ -9,7 +9,7 @@ from semrepa.estimate.gpus import GPUS, Gpu, find_gpu, visible_gpu
 from semrepa.estimate.memory import Memory
 from semrepa.estimate.plan import Estimate, StageTime, estimate
 from semrepa.estimate.tables import summary, tables
-from semrepa.estimate.work import Work
+from semrepa.estimate.work import Work, sizes_of, useful_flops
 
 __all__ = [
     "GPUS",
@@ -20,7 +20,9 @@ __all__ = [
     "Work",
     "estimate",
     "find_gpu",
+    "sizes_of",
     "summary",
     "tables",
+    "useful_flops",
     "visible_gpu",
 ]

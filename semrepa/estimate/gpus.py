@@ -22,6 +22,8 @@ class Gpu:
     """FLOP per second that CogVideoX's transformer reaches in bfloat16."""
     float32: float
     """FLOP per second in float32: the peak of its data sheet without tensor cores."""
+    peak: float
+    """FLOP per second in bfloat16 by its data sheet, dense: what 100 % of MFU stands for; nan: not known."""
     source: str
     """Where the speed of transformers comes from."""
 
@@ -53,26 +55,33 @@ _PUBLISHED = "50 steps of CogVideoX-5B as its authors time them: 33.2 PFLOP in {
 _ASSUMED = "assumed: {:.0%} of the data sheet's dense bfloat16 peak, {} TFLOP/s"
 
 
-def _gpu(name: str, gib: float, transformer: float, float32: float, source: str) -> Gpu:
+def _gpu(name: str, gib: float, transformer: float, float32: float, peak: float, source: str) -> Gpu:
     return Gpu(
-        name=name, memory=gib * GIB, transformer=transformer * 1e12, float32=float32 * 1e12, source=source
+        name=name,
+        memory=gib * GIB,
+        transformer=transformer * 1e12,
+        float32=float32 * 1e12,
+        peak=peak * 1e12,
+        source=source,
     )
 
 
 GPUS: dict[str, Gpu] = {
     gpu.name: gpu
     for gpu in (
-        _gpu("A100-40GB", 39.4, 185, 19.5, _PUBLISHED.format(180)),
-        _gpu("A100-80GB", 79.3, 185, 19.5, _PUBLISHED.format(180)),
-        _gpu("H100", 79.2, 369, 67, _PUBLISHED.format(90)),
-        _gpu("H200", 139.8, 369, 67, "as the H100, which has the same cores"),
-        _gpu("L40S", 44.4, 0.45 * 362, 91.6, _ASSUMED.format(0.45, 362)),
-        _gpu("RTX A6000", 47.5, 0.5 * 155, 38.7, _ASSUMED.format(0.5, 155)),
-        _gpu("RTX 4090", 23.6, 0.5 * 165, 82.6, _ASSUMED.format(0.5, 165)),
-        _gpu("RTX 3090", 23.6, 0.5 * 71, 35.6, _ASSUMED.format(0.5, 71)),
+        _gpu("A100-40GB", 39.4, 185, 19.5, 312, _PUBLISHED.format(180)),
+        _gpu("A100-80GB", 79.3, 185, 19.5, 312, _PUBLISHED.format(180)),
+        _gpu("H100", 79.2, 369, 67, 989, _PUBLISHED.format(90)),
+        _gpu("H200", 139.8, 369, 67, 989, "as the H100, which has the same cores"),
+        _gpu("L40S", 44.4, 0.45 * 362, 91.6, 362, _ASSUMED.format(0.45, 362)),
+        _gpu("RTX A6000", 47.5, 0.5 * 155, 38.7, 155, _ASSUMED.format(0.5, 155)),
+        _gpu("RTX 4090", 23.6, 0.5 * 165, 82.6, 165, _ASSUMED.format(0.5, 165)),
+        _gpu("RTX 3090", 23.6, 0.5 * 71, 35.6, 71, _ASSUMED.format(0.5, 71)),
     )
 }
 """GPUs by name. Peaks are those of the data sheets, without sparsity, accumulating in float32."""
+_OTHER_PEAKS = {"h100pcie": 756e12, "h100nvl": 835e12, "h200nvl": 835e12}
+"""Peaks of cards that bear the name of a faster one."""
 
 CPU_CORE = 0.14e12
 """FLOP per second of one core with bfloat16 units: a step of the mini transformer (8 clips, 68 GFLOP) takes
@@ -105,7 +114,12 @@ def cpu() -> Gpu:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     speed = CPU_CORE * (os.cpu_count() or 1)
     return Gpu(
-        name="cpu", memory=memory, transformer=speed, float32=speed, source="mini transformer, measured"
+        name="cpu",
+        memory=memory,
+        transformer=speed,
+        float32=speed,
+        peak=float("nan"),
+        source="mini transformer, measured",
     )
 
 
@@ -124,11 +138,13 @@ def visible_gpu() -> Gpu | None:
     close = [gpu for known, gpu in GPUS.items() if _plain(known.split("-")[0]) in plain]
     close.sort(key=lambda gpu: abs(gpu.memory - seen.total_memory))
     known = close[0] if close else None
+    others = [peak for name, peak in _OTHER_PEAKS.items() if name in plain]
     return Gpu(
         name=known.name if known else seen.name,
         memory=seen.total_memory,
         transformer=known.transformer if known else float("nan"),
         float32=known.float32 if known else float("nan"),
+        peak=(*others, known.peak)[0] if known else float("nan"),
         source=known.source if known else "not known",
     )
 

@@ -23,6 +23,7 @@ from semrepa.estimate.networks import (
 from semrepa.models.blueprints import Network, blueprint, settings
 from semrepa.provenance import mini_asset
 
+_AGAIN = "transformer, forward again"
 Stage = Literal["prepare", "structure aligner", "identity aligner", "fine-tuning", "generation"]
 
 
@@ -168,8 +169,9 @@ def finetuning(cfg: Config, sizes: Sizes) -> list[Work]:
     Returns:
         The parts: both passes of the transformer and of the aligners, and the first frame through the VAE.
     """
-    forward, backward = forward_flops(sizes.clip), backward_flops(sizes.clip, trained=True)
-    whole = step_flops(sizes.clip, trained=True, checkpointing=cfg.finetune.gradient_checkpointing)
+    full = cfg.finetune.mode == "full"  # LoRA's own products are too small to count
+    forward, backward = forward_flops(sizes.clip), backward_flops(sizes.clip, trained=full)
+    whole = step_flops(sizes.clip, trained=full, checkpointing=cfg.finetune.gradient_checkpointing)
     structure = step_flops(sizes.aligner, trained=False) if runs_structure(cfg) else 0
     structure += forward_flops(sizes.aligner) if structure and cfg.loss.self_target else 0
     identity = 0.0
@@ -179,13 +181,31 @@ def finetuning(cfg: Config, sizes: Sizes) -> list[Work]:
     first = _vae(cfg, sizes, "encode", 1)
     parts: list[tuple[str, float, Kind]] = [
         ("transformer, forward", forward, "transformer"),
-        ("transformer, forward again", whole - forward - backward, "transformer"),
+        (_AGAIN, whole - forward - backward, "transformer"),
         ("transformer, backward", backward, "transformer"),
         ("structure aligner", structure, "transformer"),
         ("identity aligner", identity, "vae"),
         ("first frame through the VAE", first, "vae"),
     ]
     return [Work(stage="fine-tuning", part=part, flops=flops, kind=kind) for part, flops, kind in parts]
+
+
+def useful_flops(cfg: Config, sizes: Sizes, *, lora: bool = False) -> float:
+    """FLOP of one clip in one step of fine-tuning as they count for MFU: nothing that is computed twice.
+
+    Args:
+        cfg: resolved config.
+        sizes: its networks.
+        lora: no gradients of the transformer's own weights; those of the small ones beside them, a few
+            per cent, are not counted.
+
+    Returns:
+        FLOP of all parts but the second forward pass of checkpointing.
+    """
+    parts = {work.part: work.flops for work in finetuning(cfg, sizes) if work.part != _AGAIN}
+    if lora:
+        parts["transformer, backward"] = backward_flops(sizes.clip, trained=False)
+    return sum(parts.values())
 
 
 def generation(cfg: Config, sizes: Sizes) -> list[Work]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5EncoderModel
 
 from semrepa.models.freeze import freeze
-from semrepa.models.latents import encode_image, to_pixels
+from semrepa.models.latents import Generators, encode_image, to_pixels
 from semrepa.models.shards import check_files, check_vocabulary
 from semrepa.models.transformer import call_transformer
 from semrepa.models.variants import check_checkpoint
@@ -128,23 +128,24 @@ def local_folder(source: str | Path) -> Path | None:
         return None
 
 
-def pipeline(parts: CogVideoX) -> CogVideoXImageToVideoPipeline:
+def pipeline(parts: CogVideoX, needed: Sequence[Part] = PARTS) -> CogVideoXImageToVideoPipeline:
     """Assemble the stock sampling pipeline.
 
     Args:
-        parts: a checkpoint loaded with all parts.
+        parts: a loaded checkpoint.
+        needed: parts that it must have; text features that are given need no text encoder and tokenizer.
 
     Returns:
         The diffusers pipeline, sharing the loaded networks.
 
     Raises:
-        ValueError: when a part was not loaded.
+        ValueError: when a needed part was not loaded.
     """
     loaded = {part: getattr(parts, part) for part in PARTS}
-    missing = [part for part, value in loaded.items() if value is None]
+    missing = [part for part in needed if loaded[part] is None]
     if missing:
         raise ValueError(
-            f"got a checkpoint without {', '.join(missing)}; expected all parts; "
+            f"got a checkpoint without {', '.join(missing)}; expected {', '.join(needed)}; "
             f"call load_cogvideox({parts.source!r}) without `parts`"
         )
     return CogVideoXImageToVideoPipeline(scheduler=loaded.pop("noise_scheduler"), **loaded)
@@ -206,7 +207,7 @@ def image_condition(
     first_frames: Images,
     num_latent_frames: int,
     *,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     noise_mean: float | None = None,
     noise_std: float | None = None,
     dropout: float = 0.0,
@@ -221,8 +222,8 @@ def image_condition(
         vae: frozen VAE.
         first_frames: first frame of each clip.
         num_latent_frames: latent frames that the transformer works on (`padded_frames`).
-        generator: source of all randomness here, the sample of the posterior included; None takes the
-            posterior's mode and draws noise and dropout from the global source.
+        generator: source of all randomness here, the sample of the posterior included, or one for each clip;
+            None takes the posterior's mode and draws noise and dropout from the global source.
         noise_mean: mean of the logarithm of the noise strength (CogVideoX: -3); None adds no noise.
         noise_std: its standard deviation (CogVideoX: 0.5).
         dropout: probability that a clip loses its condition (CogVideoX: 0.05).
@@ -235,15 +236,14 @@ def image_condition(
     """
     if (noise_mean is None) != (noise_std is None):
         raise ValueError(f"got noise_mean={noise_mean} and noise_std={noise_std}; expected both or neither")
-    pixels = to_pixels(first_frames[:, None].to(vae.device))
+    pixels = to_pixels(first_frames[:, None].to(next(vae.parameters()).device))
     batch = len(pixels)
     if noise_mean is not None and noise_std is not None:
         strength = torch.exp(noise_mean + noise_std * _randn((batch, 1, 1, 1, 1), pixels, generator))
         pixels = pixels + strength * _randn(pixels.shape, pixels, generator)
     first = encode_image(vae, pixels, generator=generator)
     if dropout:
-        source = generator.device if generator else first.device
-        kept = torch.rand(batch, generator=generator, device=source).to(first.device) >= dropout
+        kept = _rand(batch, first.device, generator) >= dropout
         first = first * kept.view(-1, 1, 1, 1, 1)
     padding = first.new_zeros(batch, num_latent_frames - 1, *first.shape[2:])
     return torch.cat([first, padding], dim=1)
@@ -294,5 +294,12 @@ def _load(part: Part, folder: Path, device: torch.device | str, dtype: torch.dty
     return model.to(device).eval() if part == "transformer" else freeze(model.to(device))
 
 
-def _randn(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _randn(shape: Sequence[int], like: Tensor, generator: Generators) -> Tensor:
     return randn_tensor(tuple(shape), generator=generator, device=like.device, dtype=like.dtype)
+
+
+def _rand(count: int, device: torch.device, generator: Generators) -> Tensor:
+    if isinstance(generator, list):
+        return torch.cat([torch.rand(1, generator=each, device=each.device) for each in generator]).to(device)
+    source = generator.device if generator else device
+    return torch.rand(count, generator=generator, device=source).to(device)

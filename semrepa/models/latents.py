@@ -13,6 +13,9 @@ from torch import Tensor
 from semrepa.runtime import autocast
 from semrepa.shapes import Frames, Latents, Pixels, num_frames, num_latent_frames
 
+Generators = torch.Generator | list[torch.Generator] | None
+"""One source of randomness, or one for each video of a batch; None stands for no randomness."""
+
 
 def to_pixels(frames: Frames) -> Pixels:
     """Bring stored frames to the range of the VAE, as diffusers' VideoProcessor does.
@@ -38,15 +41,13 @@ def to_frames(pixels: Pixels) -> Frames:
     return ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def encode(
-    vae: AutoencoderKLCogVideoX, frames: Frames, *, generator: torch.Generator | None = None
-) -> Latents:
+def encode(vae: AutoencoderKLCogVideoX, frames: Frames, *, generator: Generators = None) -> Latents:
     """Encode videos (or colorized depth) to scaled latents.
 
     Args:
         vae: frozen VAE.
         frames: 4 k + 1 frames, height and width multiples of 8.
-        generator: source of randomness for a sample of the posterior; None takes its mode.
+        generator: source of randomness for samples of the posterior; None takes its mode.
 
     Returns:
         Scaled latents in float32, without gradients.
@@ -57,9 +58,7 @@ def encode(
     return vae.config["scaling_factor"] * posterior_latents(vae, to_pixels(frames), generator)
 
 
-def encode_image(
-    vae: AutoencoderKLCogVideoX, pixels: Pixels, *, generator: torch.Generator | None = None
-) -> Latents:
+def encode_image(vae: AutoencoderKLCogVideoX, pixels: Pixels, *, generator: Generators = None) -> Latents:
     """Encode first frames, scaled as the checkpoint's image condition is.
 
     CogVideoX 1.0 multiplies by the scaling factor; 1.5 (`invert_scale_latents`) divides by it.
@@ -67,7 +66,7 @@ def encode_image(
     Args:
         vae: frozen VAE.
         pixels: one frame for each clip (n = 1), -1 to 1; noise may push it beyond.
-        generator: source of randomness for a sample of the posterior; None takes its mode.
+        generator: source of randomness for samples of the posterior; None takes its mode.
 
     Returns:
         Latents with f = 1 in float32, without gradients.
@@ -119,15 +118,13 @@ def decode(vae: AutoencoderKLCogVideoX, latents: Latents) -> Pixels:
 
 
 @torch.no_grad()
-def posterior_latents(
-    vae: AutoencoderKLCogVideoX, pixels: Pixels, generator: torch.Generator | None = None
-) -> Latents:
+def posterior_latents(vae: AutoencoderKLCogVideoX, pixels: Pixels, generator: Generators = None) -> Latents:
     """Encode pixels to latents that are not scaled yet.
 
     Args:
         vae: frozen VAE.
         pixels: RGB, -1 to 1.
-        generator: source of randomness for a sample of the posterior; None takes its mode.
+        generator: source of randomness for samples of the posterior; None takes its mode.
 
     Returns:
         Unscaled latents in float32.
@@ -146,8 +143,9 @@ def posterior_latents(
         height // ratio,
         width // ratio,
     )
-    with autocast(vae.device):
-        posterior = vae.encode(_flip(pixels.to(vae.device, vae.dtype)), return_dict=False)[0]
+    first = next(vae.parameters())  # vae.device and vae.dtype look through all layers
+    with autocast(first.device):
+        posterior = vae.encode(_flip(pixels.to(first.device, first.dtype)), return_dict=False)[0]
     latents = _flip(posterior.mode() if generator is None else posterior.sample(generator)).float()
     if latents.shape != expected:
         raise ValueError(

@@ -8,8 +8,9 @@ from typing import Any
 
 from diffusers import CogVideoXTransformer3DModel
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
-from torch import Tensor
+from torch import Tensor, nn
 
 from semrepa.models.attention import training_attention
 from semrepa.models.variants import check_size
@@ -38,7 +39,7 @@ def call_transformer(
     """
     config: Any = transformer.config
     _check_inputs(config, latents, prompt_embeds)
-    dtype = transformer.dtype
+    dtype = transformer.patch_embed.proj.weight.dtype  # transformer.dtype looks through all layers
     # Blocks that are run again in the backward pass are so outside this context, and must do the same there.
     attention = nullcontext() if transformer.gradient_checkpointing else training_attention(latents.device)
     with attention:
@@ -51,6 +52,24 @@ def call_transformer(
             return_dict=False,
         )[0]
     return answer.float()
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile each transformer block of a network; one compilation serves all blocks of a size.
+
+    Args:
+        network: a CogVideoX transformer, or a network that holds one; changed in place.
+
+    Raises:
+        ValueError: the network has no transformer blocks.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, CogVideoXBlock)]
+    if not blocks:
+        raise ValueError(
+            f"compile: got a {type(network).__name__}, which has no transformer blocks; set compile to False"
+        )
+    for block in blocks:
+        block.compile()
 
 
 def padded_frames(transformer: CogVideoXTransformer3DModel, frames: int) -> int:
@@ -98,8 +117,9 @@ def rotary(
         tokens = -(-frames // config.patch_size_t)
         size = (base_height, base_width)
         kind = {"crops_coords": None, "temporal_size": tokens, "grid_type": "slice", "max_size": size}
+    device = transformer.patch_embed.proj.weight.device
     cosines, sines = get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim, grid_size=grid, device=transformer.device, **kind
+        embed_dim=config.attention_head_dim, grid_size=grid, device=device, **kind
     )
     return cosines, sines
 

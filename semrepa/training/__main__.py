@@ -4,48 +4,64 @@
     accelerate launch -m semrepa.training finetune --config config.json --store cache/store --run-dir runs/a
 
 The clips are those of the store; `--index` says which of them are held out (its field `split`).
+
+SIGTERM or Ctrl-C ends the training gently: it finishes its step, saves, exports and exits with code 75, and
+the same command goes on from there. A second signal, more than 2 s later, ends it at once. How it ended is
+in `outcome.json` of the run folder, since launchers turn every code but 0 into 1.
 """
 
 import argparse
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from accelerate import PartialState
-
-from semrepa.config import Config
-from semrepa.data.index import read_index
-from semrepa.data.packed import open_for_reading
-from semrepa.data.store import FeatureStore
-from semrepa.training.finetune import finetune
+from semrepa.training.child import Stage
 from semrepa.training.log import StepLog
-from semrepa.training.pretrain import pretrain_identity, pretrain_structure
+from semrepa.training.outcome import OutcomeRecord
+from semrepa.training.stopping import StopRequests, anywhere, everyone
 
-STAGES = {"structure": pretrain_structure, "identity": pretrain_identity, "finetune": finetune}
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one training stage to its end.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one training stage to its end, or until it is asked to stop.
 
     Args:
         arguments: command line; None takes the real one.
+
+    Returns:
+        Exit code: 0, or `outcome.SAVED_AND_STOPPED`.
     """
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    cfg, store = Config.load(options.config), open_for_reading(options.store)
-    train_ids, heldout_ids = split_ids(store, options.index or cfg.data.index)
-    stage = STAGES[options.stage]
-    run = stage(
-        cfg,
-        store,
+    with StopRequests() as requests, OutcomeRecord(options.run_dir, everyone) as record:
+        _train(options, requests, record)
+    return record.exit_code
+
+
+def _train(options: argparse.Namespace, requests: StopRequests, record: OutcomeRecord) -> None:
+    # Imported late: signals are heard from the first moment on, and --help is instant.
+    from semrepa.config import Config
+    from semrepa.training.stages import start
+
+    steps, total = start(
+        options.stage,
+        Config.load(options.config),
+        options.store,
         options.run_dir,
-        train_ids=train_ids,
-        heldout_ids=heldout_ids[: options.heldout],
+        index=options.index,
+        heldout=options.heldout,
         resume=False if options.fresh else None,
+        allow_change=options.allow_change,
     )
-    for log in run:
-        if PartialState().is_main_process:
+    requests.hold()
+    for log in steps:
+        record.step = log.step
+        if record.is_main:
             print(line(log), flush=True)
+        if anywhere(requests.asked) and log.step < total:
+            steps.close()
+            record.stopped = True
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,36 +70,30 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    made = argparse.ArgumentParser(prog="python -m semrepa.training", description="Train one stage.")
-    made.add_argument("stage", choices=STAGES)
+    description, _, rest = (__doc__ or "").partition("\n\n")
+    made = argparse.ArgumentParser(
+        prog="python -m semrepa.training",
+        description=description,
+        epilog=f"examples:\n{rest}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "stage",
+        choices=get_args(Stage),
+        help="which network: the structure aligner, the identity aligner, the DiT",
+    )
     made.add_argument("--config", type=Path, required=True, help="config.json, as Config.save writes it")
     made.add_argument("--store", type=Path, required=True, help="folder of the prepared features")
     made.add_argument("--run-dir", type=Path, required=True, help="folder of the results")
     made.add_argument("--index", type=Path, help="index of the clips with their split; default: the config's")
-    made.add_argument("--heldout", type=int, help="held-out clips to evaluate on; default: all")
+    made.add_argument(
+        "--heldout", type=int, metavar="N", help="held-out clips to evaluate on; default: all of them"
+    )
     made.add_argument("--fresh", action="store_true", help="start anew even where a checkpoint is")
+    made.add_argument(
+        "--allow-change", action="append", default=[], metavar="NAME", help="may differ from the checkpoint's"
+    )
     return made
-
-
-def split_ids(store: FeatureStore, index: str | Path) -> tuple[list[str], list[str]]:
-    """Divide the clips of a store as the index says.
-
-    Args:
-        store: prepared features.
-        index: index file.
-
-    Returns:
-        Names of the training clips and of the held-out clips, in the order of the index.
-
-    Raises:
-        ValueError: no clip of the index is in the store.
-    """
-    rows = [row for row in read_index(index) if store.has(row.id)]
-    if not rows:
-        raise ValueError(
-            f"got index {index} without a clip of {store.folder}; expected some; run prepare with it"
-        )
-    return [r.id for r in rows if r.split == "train"], [r.id for r in rows if r.split == "heldout"]
 
 
 def line(log: StepLog) -> str:
@@ -105,4 +115,4 @@ def line(log: StepLog) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,22 +8,21 @@
 Everything here is a function of tensors and frozen networks: no state, no randomness.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from semrepa.config import LossConfig, StructureConfig
 from semrepa.data.dataset import Batch
-from semrepa.diffusion import add_noise, clean_prediction, ddim_step, gate
+from semrepa.diffusion import add_noise, clean_prediction, ddim_step
 from semrepa.losses import diffusion_loss, identity_loss, structure_loss, total_loss
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import repeat_first
 from semrepa.models.structure import StructureAligner
 from semrepa.runtime import autocast
-from semrepa.shapes import AlphaTable, Latents, PerSample, Scalar, Timesteps
+from semrepa.shapes import AlphaTable, Embeddings, Latents, PerSample, Scalar, Timesteps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +68,7 @@ def finetune_losses(
     loss: LossConfig,
     structure: StructureConfig,
     wanted: Collection[str] | None = None,
+    similarity: bool = False,
 ) -> dict[str, PerSample]:
     """Compute the raw losses of each clip: `diff`, and `struct` and `id` where wanted.
 
@@ -82,9 +82,11 @@ def finetune_losses(
         loss: weights and targets.
         structure: clean or noisy formulation.
         wanted: alignment losses to compute; None: those whose weight is not 0. Others cost nothing.
+        similarity: also measure the cosine between both sides of each alignment loss.
 
     Returns:
-        One number per clip for each loss, with gradients into `v_pred` only.
+        One number per clip for each loss, with gradients into `v_pred` only; and where asked for, without
+        gradients, `similarity_struct` and `similarity_id`, from -1 to 1.
 
     Raises:
         ValueError: a wanted loss needs an aligner that is None.
@@ -108,9 +110,15 @@ def finetune_losses(
             )
         if "struct" in names:
             losses["struct"] = structure_loss(pred_depth, target)
+            if similarity:
+                losses["similarity_struct"] = _cosine(pred_depth.flatten(1), target.flatten(1))
         if "id" in names:
             known = pred_depth if structure.input == "clean" else batch.depth_latents
-            losses["id"] = _identity(pred_latents, known, batch, aligners.identity, loss.detach_depth_for_id)
+            pred, true = _identity(pred_latents, known, batch, aligners.identity, loss.detach_depth_for_id)
+            losses["id"] = identity_loss(pred, true, batch.face_mask)
+            if similarity:
+                seen = batch.face_mask
+                losses["similarity_id"] = (_cosine(pred, true) * seen).sum(1) / seen.sum(1).clamp(min=1)
     return losses
 
 
@@ -152,73 +160,59 @@ def check_available(wanted: Collection[str], aligners: Aligners, structure: Stru
 
 
 def combine(
-    losses: Mapping[str, PerSample], timesteps: Timesteps, alphas_cumprod: AlphaTable, loss: LossConfig
+    losses: Mapping[str, PerSample],
+    gates: Mapping[str, PerSample],
+    weights: Mapping[str, float],
+    totals: Mapping[str, Scalar] | None = None,
 ) -> tuple[Scalar, dict[str, Scalar]]:
     """Add raw losses with gates and weights.
 
     Args:
-        losses: raw losses of each clip, from `finetune_losses`.
-        timesteps: noise level of each clip.
-        alphas_cumprod: noise table.
-        loss: weights and gate.
+        losses: raw losses of each clip, from `finetune_losses`; an alignment loss that is not there is 0.
+        gates: gate of each clip for `struct` and `id`.
+        weights: weights of the alignment losses of the run.
+        totals: see `total_loss`.
 
     Returns:
-        The loss to minimise, and detached batch means of the computed parts: raw, gated and weighted.
+        The loss to minimise, and detached means of the parts that belong to `weights`: raw, gated, weighted,
+        and the share of clips that count.
 
     Source: Eq. (11), (12), Sec. 4.3.
     """
     zero = torch.zeros_like(losses["diff"])
-    g_struct, g_id = gate(loss.gate, timesteps, alphas_cumprod)
     total, parts = total_loss(
         losses["diff"],
         losses.get("struct", zero),
         losses.get("id", zero),
-        loss.weight_struct,
-        loss.weight_id,
-        g_struct,
-        g_id,
+        weights.get("struct", 0.0),
+        weights.get("id", 0.0),
+        gates["struct"],
+        gates["id"],
+        totals=totals,
     )
-    return total, {name: value for name, value in parts.items() if name.rpartition("_")[2] in losses}
+    kept = {"diff", *weights}
+    return total, {name: value for name, value in parts.items() if name.rpartition("_")[2] in kept}
 
 
 def weighted_terms(
-    losses: Mapping[str, PerSample], timesteps: Timesteps, alphas_cumprod: AlphaTable, loss: LossConfig
+    losses: Mapping[str, PerSample],
+    gates: Mapping[str, PerSample],
+    weights: Mapping[str, float],
+    totals: Mapping[str, Scalar],
 ) -> dict[str, Scalar]:
     """Split the total into its terms, each with its gradient.
 
     Args:
         losses: raw losses of each clip, from `finetune_losses`.
-        timesteps: noise level of each clip.
-        alphas_cumprod: noise table.
-        loss: weights and gate.
+        gates: gate of each clip for `struct` and `id`.
+        weights: weights of the alignment losses.
+        totals: number of clips that each mean is over.
 
     Returns:
-        Gated and weighted batch mean of each loss; their sum is the loss of `combine`.
+        Gated and weighted mean of each loss that was computed; their sum is the loss of `combine`.
     """
-    g_struct, g_id = gate(loss.gate, timesteps, alphas_cumprod)
-    factors = {"diff": 1.0, "struct": loss.weight_struct * g_struct, "id": loss.weight_id * g_id}
-    return {name: (factors[name] * value).mean() for name, value in losses.items()}
-
-
-def gradient_balance(terms: Mapping[str, Scalar], parameters: Sequence[Tensor]) -> dict[str, float]:
-    """Measure how hard each term of the loss pulls at the weights, and whether the terms agree.
-
-    Args:
-        terms: terms of the loss by name, sharing one graph.
-        parameters: trained weights.
-
-    Returns:
-        `grad_<name>`: norm of the term's gradient; `cos_<a>_<b>`: cosine between two gradients, 0 where one
-        of them vanishes.
-    """
-    gradients = {}
-    for name, term in terms.items():
-        parts = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-        gradients[name] = torch.cat([part.float().flatten() for part in parts if part is not None])
-    values = {f"grad_{name}": gradient.norm().item() for name, gradient in gradients.items()}
-    for a, b in combinations(gradients, 2):
-        values[f"cos_{a}_{b}"] = torch.cosine_similarity(gradients[a], gradients[b], dim=0).item()
-    return values
+    factors = {"diff": 1.0, **{name: weights[name] * gates[name] for name in weights}}
+    return {name: (factors[name] * losses[name]).sum() / totals[name] for name in factors if name in losses}
 
 
 def _structure(
@@ -247,14 +241,19 @@ def _structure(
 
 def _identity(
     pred_latents: Latents, known_depth: Latents | None, batch: Batch, aligner: IdentityAligner, detach: bool
-) -> PerSample:
-    """Embeddings of predicted latents against those of the true ones, both by the frozen aligner (Eq. 10)."""
+) -> tuple[Embeddings, Embeddings]:
+    """Embeddings of predicted latents and of the true ones, both by the frozen aligner (Eq. 10)."""
     depths: tuple[Latents | None, Latents | None] = (None, None)
     if aligner.config.use_depth:
         depths = (known_depth.detach() if detach else known_depth, batch.depth_latents)
     with torch.no_grad():
         target = aligner(batch.latents, depths[1])
-    return identity_loss(aligner(pred_latents, depths[0]), target, batch.face_mask)
+    return aligner(pred_latents, depths[0]), target
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosine along the last axis, without gradients."""
+    return torch.cosine_similarity(a.detach().float(), b.float(), dim=-1)
 
 
 def _predicts_depth_for_id(aligners: Aligners, structure: StructureConfig) -> bool:

@@ -3,39 +3,79 @@
 A checkpoint is a folder `checkpoints/step-000120` of the run folder:
 
     model.safetensors   weights of what is trained
-    state.pt            optimiser, averaged weights, random number states (read with `weights_only=True`)
+    state.pt            optimiser, averaged weights, state of schedules and guards (read with
+                        `weights_only=True`)
     checkpoint.json     step (which is also the position in the data and in the learning-rate schedule),
                         recipe of the run, size and SHA-256 of the two files
 
-It is written under another name and renamed when complete, so a folder with that name is a whole one.
+Random numbers need no state: those of a step are seeded with its number. A checkpoint is written under a
+hidden name, forced to the disk and then renamed, and an old one is renamed before it is deleted: a folder
+with that name is a whole checkpoint, whenever the process or the machine dies.
 """
 
 import hashlib
 import json
 import logging
-import random
+import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from diffusers import ModelMixin
 from diffusers.training_utils import EMAModel
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
-KEPT = 2
-"""Checkpoints that stay in a run folder; older ones are removed when a new one is complete."""
-
 FREE_TO_CHANGE = frozenset(
-    {"checkpoint_every", "eval_every", "log_every", "resume", "gradient_checkpointing"}
+    {
+        "accumulate",
+        "balance_every",
+        "checkpoint_every",
+        "checkpoint_minutes",
+        "compile",
+        "eval_every",
+        "gradient_checkpointing",
+        "keep",
+        "log_every",
+        "max_bad_steps",
+        "probe_clips",
+        "probe_every",
+        "resume",
+        "sample_every",
+        "samples",
+        "trackers",
+    }
 )
-"""Fields of TrainConfig that may differ when a run goes on: they do not touch the weights."""
+"""Fields of TrainConfig that may differ when a run goes on: they change the weights by rounding, or not."""
+
+BOUND = (
+    "stage",
+    "start",
+    "seed",
+    "train.optimizer",
+    "train.weights_dtype",
+    "train.mode",
+    "train.lora_",
+    "train.ema",
+)
+"""Beginnings of settings that may never differ: what a checkpoint holds would no longer fit."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Something with a state made of plain values and tensors."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its state."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +83,18 @@ class Trained:
     """The objects whose state makes up a checkpoint."""
 
     model: nn.Module
-    """What is trained; frozen parts are not among its submodules."""
+    """What is trained; frozen weights among it are not saved."""
     optimizer: torch.optim.Optimizer
     """Its optimiser."""
     ema: EMAModel | None = None
     """Averaged weights, where the run keeps them."""
+    others: Mapping[str, Stateful] = field(default_factory=dict)
+    """What else has a state."""
 
 
-def save_checkpoint(run_dir: Path, step: int, trained: Trained, recipe: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    run_dir: Path, step: int, trained: Trained, recipe: Mapping[str, Any], *, keep: int = 2
+) -> Path:
     """Write a checkpoint so that it is either whole or absent.
 
     Args:
@@ -58,25 +102,30 @@ def save_checkpoint(run_dir: Path, step: int, trained: Trained, recipe: Mapping[
         step: optimiser steps done.
         trained: objects to save.
         recipe: plain values that decided the run so far; compared when it goes on.
+        keep: checkpoints that stay in the run folder; older ones are removed.
 
     Returns:
         Folder of the checkpoint.
     """
-    folder = run_dir / "checkpoints" / f"step-{step:06d}"
+    home = run_dir / "checkpoints"
+    home.mkdir(parents=True, exist_ok=True)
+    for left in home.glob(".*"):
+        shutil.rmtree(left)
+    folder = home / f"step-{step:06d}"
     partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    save_model(trained.model, str(partial / "model.safetensors"))
-    state = {"optimizer": trained.optimizer.state_dict(), "rng": rng_state()}
+    partial.mkdir()
+    save_file(_trained_tensors(trained.model), partial / "model.safetensors")
+    state = {"optimizer": trained.optimizer.state_dict()}
     state["ema"] = trained.ema.state_dict() if trained.ema else None
+    state["others"] = {name: other.state_dict() for name, other in trained.others.items()}
     torch.save(state, partial / "state.pt")
     files = {path.name: _stamp(path) for path in sorted(partial.iterdir())}
     manifest = {"step": step, "recipe": recipe, "files": files}
     (partial / "checkpoint.json").write_text(json.dumps(manifest, indent=2))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    for old in _folders(run_dir)[:-KEPT]:
-        shutil.rmtree(old)
+    _to_disk(partial)
+    _replace(partial, folder)
+    for old in _folders(run_dir)[:-keep]:
+        _remove(old)
     logger.info("saved %s", folder)
     return folder
 
@@ -94,13 +143,16 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
     return folders[-1] if folders else None
 
 
-def load_checkpoint(folder: Path, trained: Trained, recipe: Mapping[str, Any]) -> int:
-    """Bring objects and random number generators to the state of a checkpoint.
+def load_checkpoint(
+    folder: Path, trained: Trained, recipe: Mapping[str, Any], allow_change: Sequence[str] = ()
+) -> int:
+    """Bring objects to the state of a checkpoint.
 
     Args:
         folder: folder of the checkpoint.
         trained: objects of the same shapes as those saved.
         recipe: plain values of the run that wants to go on.
+        allow_change: dotted names of settings that may differ, such as `train.lr`, or of groups of them.
 
     Returns:
         Optimiser steps done.
@@ -109,23 +161,20 @@ def load_checkpoint(folder: Path, trained: Trained, recipe: Mapping[str, Any]) -
         ValueError: the checkpoint is incomplete or damaged, or comes from a run with another recipe.
     """
     manifest = _checked_manifest(folder)
-    changed = differences(manifest["recipe"], json.loads(json.dumps(recipe)))
-    if changed:
-        listed = "\n".join(f"  {line}" for line in changed)
-        raise ValueError(
-            f"{folder}: this checkpoint was made with other settings:\n{listed}\n"
-            "Give the same settings to go on; to start anew, set resume to False or use another run folder."
-        )
-    load_model(trained.model, str(folder / "model.safetensors"))
+    _check_recipe(folder, differences(manifest["recipe"], json.loads(json.dumps(recipe))), allow_change)
+    _load_tensors(trained.model, folder / "model.safetensors")
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     trained.optimizer.load_state_dict(state["optimizer"])
     if trained.ema:
         trained.ema.load_state_dict(state["ema"])
-    restore_rng(state["rng"])
+    for name, other in trained.others.items():
+        other.load_state_dict(state["others"][name])
     return manifest["step"]
 
 
-def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+def differences(
+    saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
     """List where two nested dictionaries of plain values differ.
 
     Args:
@@ -134,23 +183,23 @@ def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str
         prefix: dotted name of the place inside the whole.
 
     Returns:
-        One line for each difference: dotted name, value of the checkpoint, value of the run.
+        Value of the checkpoint and value of the run by dotted name, in alphabetical order.
     """
-    lines = []
+    found = {}
     for name in sorted({*saved, *wanted}):
         old, new = saved.get(name, "(absent)"), wanted.get(name, "(absent)")
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += differences(old, new, f"{prefix}{name}.")
+            found |= differences(old, new, f"{prefix}{name}.")
         elif old != new:
-            lines.append(f"{prefix}{name}: checkpoint {old!r}, now {new!r}")
-    return lines
+            found[f"{prefix}{name}"] = (old, new)
+    return found
 
 
-def publish(model: ModelMixin, folder: Path) -> Path:
-    """Write a diffusers model for use outside training, whole or not at all.
+def publish(write: Callable[[Path], object], folder: Path) -> Path:
+    """Write trained weights for use outside training, whole or not at all.
 
     Args:
-        model: network; `type(model).from_pretrained(folder)` reads it back.
+        write: writes them into a folder, such as `model.save_pretrained`.
         folder: target, replaced where it exists.
 
     Returns:
@@ -158,39 +207,50 @@ def publish(model: ModelMixin, folder: Path) -> Path:
     """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial, safe_serialization=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    write(partial)
+    _replace(partial, folder)
     return folder
 
 
-def rng_state() -> dict[str, Any]:
-    """Read the states of Python's, NumPy's and torch's global generators.
+def _check_recipe(folder: Path, changed: Mapping[str, tuple[Any, Any]], allow_change: Sequence[str]) -> None:
+    """Refuse other settings but for those that are allowed to differ, and can be."""
+    allowed = {name for name in changed if any(f"{name}.".startswith(f"{key}.") for key in allow_change)}
+    bound = {name for name in changed if name.startswith(BOUND)}
+    refused = [name for name in changed if name not in allowed - bound]
+    if refused:
+        listed = "\n".join(
+            f"  {name}: checkpoint {changed[name][0]!r}, now {changed[name][1]!r}"
+            + (" (must not differ)" if name in bound else "")
+            for name in refused
+        )
+        free = " ".join(f"--allow-change {name}" for name in refused if name not in bound)
+        allow = f"; to go on all the same: {free} (allow_change=[...] in Python)" if free else ""
+        raise ValueError(
+            f"{folder}: this checkpoint was made with other settings:\n{listed}\n"
+            "Give the same settings to go on; to start anew, set resume to False or use another run folder"
+            f"{allow}."
+        )
+    for name in sorted(allowed):
+        logger.warning("%s has changed from %r to %r, as allowed", name, *changed[name])
 
-    Returns:
-        Plain values and tensors, for `restore_rng`.
-    """
-    name, keys, *rest = np.random.get_state()
-    return {
-        "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
+
+def _frozen_names(model: nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
 
-def restore_rng(state: Mapping[str, Any]) -> None:
-    """Bring the global generators back to a state read by `rng_state`.
+def _trained_tensors(model: nn.Module) -> dict[str, Tensor]:
+    frozen = _frozen_names(model)
+    return {name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen}
 
-    Args:
-        state: what `rng_state` returned.
-    """
-    random.setstate(state["python"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+
+def _load_tensors(model: nn.Module, path: Path) -> None:
+    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    wrong = [*unexpected, *(name for name in missing if name not in _frozen_names(model))]
+    if wrong:
+        raise ValueError(
+            f"{path}: got other weights than the run trains, such as {wrong[0]}; expected those of the same "
+            "network; set resume to False or use another run folder"
+        )
 
 
 def _folders(run_dir: Path) -> list[Path]:
@@ -202,9 +262,46 @@ def _stamp(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def _replace(partial: Path, folder: Path) -> None:
+    """Give a complete folder its name; one that has it is moved away first: none is ever half there."""
+    if folder.exists():
+        _remove(folder)
+    partial.rename(folder)
+    _sync(folder.parent)
+
+
+def _remove(folder: Path) -> None:
+    hidden = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def _to_disk(folder: Path) -> None:
+    """Force the files of a folder to the disk, so that a power cut leaves no empty ones under its name."""
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except OSError:  # a system on which folders cannot be opened
+        return
+    try:
+        os.fsync(number)
+    except OSError:  # a file system that has no fsync for folders
+        return
+    finally:
+        os.close(number)
+
+
 def _checked_manifest(folder: Path) -> dict[str, Any]:
     """Read the manifest and make sure that the files are the ones it describes."""
-    advice = f"delete {folder} to go on from the checkpoint before it"
+    every = _folders(folder.parents[1])
+    older = every[: every.index(folder)]
+    before = f"the checkpoint before it, {older[-1].name}" if older else "the start, as none is older"
+    advice = f"delete {folder} to go on from {before}"
     try:
         manifest = json.loads((folder / "checkpoint.json").read_text())
         stamps = manifest["files"]

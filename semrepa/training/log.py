@@ -7,6 +7,7 @@ untrained model and the floors; each further line holds the fields of a `StepLog
 import dataclasses
 import json
 import logging
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
+
+_OF_ONE_RUN = (METRICS, "checkpoints", "samples", "tensorboard", "wandb")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,59 @@ class StepLog:
     """Clips seen since the start of the run."""
     eval: Mapping[str, float] = field(default_factory=dict)
     """Held-out losses by name, after this step; empty where it was not evaluated."""
+    monitors: Mapping[str, float] = field(default_factory=dict)
+    """What was measured beside the losses after this step, see `Monitor`."""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    """Samples per second, peak memory in GiB and MFU since the last line that has them, see `Throughput`."""
+    skipped: bool = False
+    """Whether the weights were left alone, since the loss or its gradient was not finite."""
+
+
+def measured(parts: Mapping[str, float]) -> dict[str, float]:
+    """Leave out what no clip of the batch has measured.
+
+    Args:
+        parts: numbers by name; `active_<loss>` is the share of clips that a loss was computed for.
+
+    Returns:
+        The numbers without those of losses that were not computed, such as `loss_id` at high noise.
+    """
+    idle = {
+        name.removeprefix("active_")
+        for name, share in parts.items()
+        if name.startswith("active_") and not share
+    }
+    return {
+        name: value
+        for name, value in parts.items()
+        if not name.startswith(("loss_", "gated_", "similarity_")) or name.partition("_")[2] not in idle
+    }
+
+
+def numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    """Give the numbers of a line by one name each.
+
+    Args:
+        line: a line of `metrics.jsonl`, or the fields of a `StepLog`.
+
+    Returns:
+        Parts, monitors and speed by their own names, evaluations as `eval.<name>`; without the step and the
+        floors. A loss that was not finite is nan.
+    """
+    return _numbers({name: value for name, value in line.items() if name not in ("step", "floors")})
+
+
+def _numbers(fields: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            lifted = name in ("parts", "monitors", "speed")
+            found |= _numbers(value, prefix if lifted else f"{prefix}{name}.")
+        elif value is None and name.startswith("loss"):
+            found[prefix + name] = math.nan
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[prefix + name] = float(value)
+    return found
 
 
 def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
@@ -70,7 +126,14 @@ def append_line(run_dir: Path, line: Mapping[str, Any] | StepLog) -> None:
     """
     values = dataclasses.asdict(line) if isinstance(line, StepLog) else line
     with (run_dir / METRICS).open("a") as file:
-        file.write(json.dumps(values) + "\n")
+        file.write(json.dumps(_valid(values)) + "\n")
+
+
+def _valid(value: Any) -> Any:
+    """JSON has no numbers that are not finite: null stands for them."""
+    if isinstance(value, Mapping):
+        return {name: _valid(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def cut_log(run_dir: Path, step: int) -> None:
@@ -87,12 +150,12 @@ def cut_log(run_dir: Path, step: int) -> None:
 
 
 def set_aside(run_dir: Path) -> None:
-    """Move the log and the checkpoints of an earlier run to `previous/`; one earlier run is kept.
+    """Move what an earlier run has logged, saved and sampled to `previous/`; one earlier run is kept.
 
     Args:
         run_dir: run folder.
     """
-    found = [run_dir / name for name in (METRICS, "checkpoints") if (run_dir / name).exists()]
+    found = [run_dir / name for name in _OF_ONE_RUN if (run_dir / name).exists()]
     if found:
         previous = run_dir / "previous"
         shutil.rmtree(previous, ignore_errors=True)

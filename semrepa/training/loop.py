@@ -1,45 +1,50 @@
 """The training loop: a generator that yields after each optimiser step.
 
-Whoever iterates may plot, stop or test; closing the generator or Ctrl-C saves a checkpoint first. All
-randomness of step k comes from a generator seeded with (seed, k), so a run that goes on from a checkpoint
-repeats exactly what an uninterrupted run would have done.
+Whoever iterates may plot, stop or test; closing the generator or Ctrl-C saves a checkpoint first. The random
+numbers of a step are seeded with its number and the places of its clips (see `portion`), so a run that goes
+on from a checkpoint repeats exactly what an uninterrupted run would have done.
 """
 
 import dataclasses
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
 from diffusers.training_utils import EMAModel
-from torch import nn
+from torch import Tensor, nn
 
 from semrepa.config import TrainConfig
 from semrepa.data.dataset import Batch
 from semrepa.runtime import pick_device
-from semrepa.shapes import Scalar
 from semrepa.training.checkpoint import (
     FREE_TO_CHANGE,
+    Stateful,
     Trained,
     latest_checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
-from semrepa.training.log import StepLog, append_line, cut_log, set_aside
+from semrepa.training.guards import BadSteps, check_unchanged, checksums
+from semrepa.training.interrupts import HeldBack
+from semrepa.training.log import StepLog, append_line, cut_log, measured, numbers, set_aside
+from semrepa.training.monitor import Monitor
+from semrepa.training.optimizer import describe, make_optimizer, set_rate
+from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
+from semrepa.training.schedules import learning_rate
+from semrepa.training.trackers import open_trackers
 
 logger = logging.getLogger(__name__)
 
 
-def _nothing() -> Mapping[str, float]:
+def _nothing(*_: object) -> Mapping[str, float]:
     return {}
 
 
@@ -48,57 +53,42 @@ class Task:
     """What the loop trains, as plain functions."""
 
     objective: nn.Module
-    """`objective(batch, generator)` gives the loss and its detached parts; holds only what is trained."""
-    batches: Callable[[int], Iterator[Batch]]
-    """Endless stream of batches from a given step (0 is the first) on."""
+    """`objective(portion)` gives the loss and its detached parts, `objective.count(portion)` the clips that
+    their means are over; holds what is trained, and of other networks nothing."""
+    batches: Callable[[int], Iterator[Sequence[Batch]]]
+    """Endless stream of this process's clips from a step (0 is the first) on, each step's in portions."""
     export: Callable[[], object]
     """Writes the trained weights for use outside training; called when the run ends or stops."""
     begin: Callable[[], object] = _nothing
     """Writes what belongs into the run folder; called when the run starts or its checkpoint was accepted."""
     evaluate: Callable[[], Mapping[str, float]] = _nothing
     """Held-out losses by name."""
-    inspect: Callable[[int, Batch, torch.Generator], Mapping[str, float]] | None = None
-    """Extra parts to log, measured before the step on the same batch and random numbers."""
+    inspect: Callable[[Sequence[Portion]], Mapping[str, float]] | None = None
+    """Extra parts to log, measured before the step on the same clips and random numbers."""
+    observe: Callable[[int, Mapping[str, float]], Mapping[str, float]] = _nothing
+    """Takes note of the parts of a step that was made; gives more of them to log."""
+    monitors: Sequence[Monitor] = ()
+    """What else is measured now and then."""
+    speed: Callable[[int, float], Mapping[str, float]] = _nothing
+    """Takes the clips of the last steps and the seconds they took; gives how fast that is."""
+    state: Mapping[str, Stateful] = field(default_factory=dict)
+    """What else a checkpoint has to hold."""
+    frozen: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Networks by name that must come out of the run as they went in, or their frozen weights."""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Losses of trivial answers by loss and answer, see `floors`."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that decide the outcome; a checkpoint is only taken up by a run with the same ones."""
 
 
-def step_generator(seed: int, *place: int) -> torch.Generator:
-    """Make the random generator of one place in a run.
-
-    Args:
-        seed: seed of the run.
-        *place: whole numbers that name the place, such as the step and the process.
-
-    Returns:
-        A CPU generator that depends on these numbers alone.
-    """
-    state = np.random.SeedSequence((seed, *place)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
-
-
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then constant or a half cosine that ends at zero.
-
-    Args:
-        config: peak rate, warm-up, schedule and length of the run.
-        step: step from 1 on.
-
-    Returns:
-        Rate for the optimiser.
-    """
-    if step <= config.warmup:
-        return config.lr * step / config.warmup
-    if config.schedule == "constant":
-        return config.lr
-    done = (step - 1 - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
-
-
 def train(
-    task: Task, config: TrainConfig, run_dir: Path | str, *, seed: int, resume: bool | None = None
+    task: Task,
+    config: TrainConfig,
+    run_dir: Path | str,
+    *,
+    seed: int,
+    resume: bool | None = None,
+    allow_change: Sequence[str] = (),
 ) -> Iterator[StepLog]:
     """Train, yielding after each optimiser step.
 
@@ -109,25 +99,31 @@ def train(
         seed: seed of the run.
         resume: go on from the last checkpoint of the folder where there is one; None: as `config` says. When
             False, an earlier run of the folder is moved to `previous/` (one is kept).
+        allow_change: settings that may differ from those of the checkpoint, see `load_checkpoint`.
 
     Yields:
-        One log per step, after the weights have moved.
+        One log per step, after the weights have moved; or were left alone, where the step was skipped because
+        its loss or gradient was not finite.
 
     Raises:
         ValueError: the checkpoint to go on from is damaged or was made with other settings.
-        FloatingPointError: the loss or its gradient is not finite; nothing is saved.
+        FloatingPointError: `config.max_bad_steps` steps in a row were skipped; saved, and the clips of the
+            last one are in `bad_batch.json`.
+        RuntimeError: a network that must stay as it is has changed.
         GeneratorExit: closed from outside, after the last step was saved.
-        KeyboardInterrupt: Ctrl-C, after the step in progress was finished and saved.
+        KeyboardInterrupt: Ctrl-C, after the step in progress was finished (or, the second time, left out) and
+            the last one saved.
+        SystemExit: raised by the program's own handler of SIGTERM; the same.
     """
     run = _Run(task, config, Path(run_dir), seed)
-    run.start(config.resume if resume is None else resume)
-    batches = task.batches(run.step)
+    run.start(config.resume if resume is None else resume, allow_change)
+    shares = task.batches(run.step)
     try:
         while run.step < config.steps:
-            with _finish_first():
-                log = run.advance(next(batches))
+            with HeldBack() as held:
+                log = run.advance(shares, held)
             yield log
-    except (KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
         run.stop()
         raise
     run.stop()
@@ -140,101 +136,162 @@ class _Run:
         self.task, self.config, self.run_dir, self.seed = task, config, run_dir, seed
         self.accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
         self.parameters = [p for p in task.objective.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
-        )
+        optimizer = make_optimizer(self.parameters, config)
         self.objective, self.optimizer = self.accelerator.prepare(task.objective, optimizer)
         self.ema = EMAModel(self.parameters, decay=config.ema) if config.ema is not None else None
-        self.trained = Trained(model=task.objective, optimizer=self.optimizer, ema=self.ema)
-        self.step = 0
-        self.saved: int | None = None
-        values = dataclasses.asdict(config)
+        self.bad = BadSteps(run_dir, config.max_bad_steps)
+        others = {**task.state, "bad_steps": self.bad}
+        self.trained = Trained(model=task.objective, optimizer=self.optimizer, ema=self.ema, others=others)
+        self.frozen = checksums(task.frozen)
+        self.step, self.saved, self.saved_at = 0, None, time.monotonic()
+        self.unread = (0, 0.0)  # clips and seconds of the steps since the speed was last read
+        self.trackers: list[GeneralTracker] = []
         free = FREE_TO_CHANGE | ({"steps"} if config.schedule == "constant" else set())
-        self.recipe = {
-            **task.recipe,
-            "train": {k: v for k, v in values.items() if k not in free},
-            "seed": seed,
-        }
+        values = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+        self.recipe = {**task.recipe, "train": values, "seed": seed}
 
-    def start(self, resume: bool) -> None:
+    @property
+    def _processes(self) -> int:
+        return self.accelerator.num_processes
+
+    def start(self, resume: bool, allow_change: Sequence[str]) -> None:
         """Take up the run of the folder, or start a new one with an evaluation of the untrained model."""
         self.run_dir.mkdir(parents=True, exist_ok=True)
         folder = latest_checkpoint(self.run_dir) if resume else None
         if folder:
-            self._go_on(folder)
+            self._go_on(folder, allow_change)
         elif self.accelerator.is_main_process:
             set_aside(self.run_dir)
         if self.accelerator.is_main_process:
             self.task.begin()
+            self.trackers = open_trackers(self.config.trackers, self.run_dir, self.recipe, step=self.step)
         self.accelerator.wait_for_everyone()
         if not folder:
-            self._write({"step": 0, "eval": self._evaluate(), "floors": dict(self.task.floors)})
+            start = {"eval": self._evaluate(), "floors": dict(self.task.floors)}
+            start |= {"monitors": self._monitor(), "optimizer": describe(self.config)}
+            self._write({"step": 0, **start})
 
-    def _go_on(self, folder: Path) -> None:
-        self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe)
+    def _go_on(self, folder: Path, allow_change: Sequence[str]) -> None:
+        self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change)
         if self.ema:
             self.ema.to(self.accelerator.device)
         if self.accelerator.is_main_process:
             cut_log(self.run_dir, self.step)
         logger.info("going on from %s", folder)
 
-    def advance(self, batch: Batch) -> StepLog:
-        """Do one optimiser step, with whatever is due after it."""
+    def advance(self, shares: Iterator[Sequence[Batch]], held: HeldBack) -> StepLog:
+        """Do one optimiser step, and what is due after it; interrupted before, it leaves no trace."""
         began, step = time.perf_counter(), self.step + 1
-        place = (self.seed, step, self.accelerator.process_index)
-        batch = batch.to(self.accelerator.device)
-        extra = self.task.inspect(step, batch, step_generator(*place)) if self.task.inspect else {}
+        divided = self._divide(next(shares), step)
+        paused = time.perf_counter()
+        extra = self.task.inspect(divided) if self.task.inspect else {}
+        began += time.perf_counter() - paused
         rate = learning_rate(self.config, step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss, parts = self.objective(batch, step_generator(*place))
-        self.accelerator.backward(loss)
-        grad_norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        values = self._numbers({"loss": loss.detach(), **parts, "grad_norm": grad_norm})
-        if not all(map(math.isfinite, values.values())):
-            raise FloatingPointError(
-                f"step {step}: got {values}; expected finite numbers; lower the learning rate "
-                f"or look at the clips {', '.join(batch.ids)}"
-            )
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        set_rate(self.optimizer, rate)
+        try:
+            values = self._gradients(divided)
+            good = all(map(math.isfinite, values.values()))
+            with held.unbroken():
+                self._move(step) if good else self.bad.add(step, divided, values)
+                self.step = step
+        finally:
+            self.optimizer.zero_grad()
+        parts = {**measured(values), **extra}
+        if good:
+            self.bad.in_row = 0
+            parts |= self.task.observe(step, parts)
+        log = self._finish(parts, rate, time.perf_counter() - began, skipped=not good)
+        if self.bad.too_many:
+            self._save()
+            self.bad.give_up()
+        return log
+
+    def _divide(self, share: Sequence[Batch], step: int) -> list[Portion]:
+        divided = portions(
+            share,
+            self.task.objective.count,
+            seed=self.seed,
+            step=step,
+            process=self.accelerator.process_index,
+            processes=self._processes,
+            add=self._add if self._processes > 1 else None,
+        )
+        return [portion.to(self.accelerator.device) for portion in divided]
+
+    def _gradients(self, divided: Sequence[Portion]) -> dict[str, float]:
+        """Add up the gradients of a step; gives the loss, its parts and the gradient's norm."""
+        sums: dict[str, Tensor] = {}
+        for portion in divided:
+            with self._unsynced(portion is not divided[-1]), portion.repeatable():
+                loss, parts = self.objective(portion)
+                self.accelerator.backward(loss * self._processes)  # their gradients are averaged
+            for name, value in {"loss": loss.detach(), **parts}.items():
+                sums[name] = sums[name] + value if name in sums else value
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        stacked = self._add(torch.stack([value.float() for value in sums.values()]))
+        numbers = torch.cat([stacked, norm.detach().float().reshape(1)]).tolist()
+        return dict(zip((*sums, "grad_norm"), numbers, strict=True))
+
+    def _unsynced(self, wanted: bool) -> AbstractContextManager[Any]:
+        """Context in which several processes keep their gradients to themselves."""
+        apart = wanted and self._processes > 1
+        return self.accelerator.no_sync(self.objective) if apart else nullcontext()
+
+    def _move(self, step: int) -> None:
+        """Move the weights along their gradients."""
+        with own_random_numbers(self.seed, step, 0, UPDATE):
+            self.optimizer.step()
         if self.ema:
             self.ema.step(self.parameters)
-        self.step = step
-        return self._finish(values, extra, rate, time.perf_counter() - began)
 
-    def _finish(
-        self, values: dict[str, float], extra: Mapping[str, float], rate: float, seconds: float
-    ) -> StepLog:
+    def _finish(self, parts: dict[str, float], rate: float, seconds: float, *, skipped: bool) -> StepLog:
         """Evaluate, log and save what is due after a step."""
         last = self.step == self.config.steps
+        evaluated = self._evaluate() if last or self.step % self.config.eval_every == 0 else {}
+        monitors = self._monitor()
+        self.unread = (self.unread[0] + self.config.batch_size, self.unread[1] + seconds)
+        due = last or evaluated or monitors or skipped or self.step % self.config.log_every == 0
         log = StepLog(
             step=self.step,
-            loss=values.pop("loss"),
-            grad_norm=values.pop("grad_norm"),
-            parts={**values, **extra},
+            loss=parts.pop("loss"),
+            grad_norm=parts.pop("grad_norm"),
+            parts=parts,
             lr=rate,
             seconds=seconds,
             samples=self.step * self.config.batch_size,
-            eval=self._evaluate() if last or self.step % self.config.eval_every == 0 else {},
+            eval=evaluated,
+            monitors=monitors,
+            speed=self._speed() if due else {},
+            skipped=skipped,
         )
-        if last or log.eval or self.step % self.config.log_every == 0:
+        if due:
             self._write(log)
-        if self.step % self.config.checkpoint_every == 0:
+        if self.step % self.config.checkpoint_every == 0 or self._overdue():
             self._save()
         return log
+
+    def _overdue(self) -> bool:
+        """Whether the last checkpoint is too old; the main process's clock decides for all."""
+        minutes = self.config.checkpoint_minutes
+        if minutes is None:
+            return False
+        late = time.monotonic() - self.saved_at > 60 * minutes and self.accelerator.is_main_process
+        return bool(self._add(torch.tensor([float(late)])).item())
 
     def stop(self) -> None:
         """Save the last step and export the weights."""
         self._save()
+        check_unchanged(self.task.frozen, self.frozen)
         with self._averaged():
             if self.accelerator.is_main_process:
                 self.task.export()
+        for tracker in self.trackers:
+            tracker.finish()
 
     def _save(self) -> None:
         if self.saved != self.step and self.accelerator.is_main_process:
-            save_checkpoint(self.run_dir, self.step, self.trained, self.recipe)
-        self.saved = self.step
+            save_checkpoint(self.run_dir, self.step, self.trained, self.recipe, keep=self.config.keep)
+        self.saved, self.saved_at = self.step, time.monotonic()
         self.accelerator.wait_for_everyone()
 
     def _evaluate(self) -> dict[str, float]:
@@ -242,6 +299,22 @@ class _Run:
             self.objective.eval()
             values = dict(self.task.evaluate())
             self.objective.train()
+        return values
+
+    def _monitor(self) -> dict[str, float]:
+        """Measure what is due beside the losses."""
+        values: dict[str, float] = {}
+        for monitor in self.task.monitors:
+            if monitor.is_due(self.step, self.step == self.config.steps):
+                with self._averaged() if monitor.averaged else nullcontext():
+                    self.objective.eval()
+                    values |= monitor.measure(self.step)
+                    self.objective.train()
+        return values
+
+    def _speed(self) -> dict[str, float]:
+        """Speed of the steps since the last reading."""
+        values, self.unread = dict(self.task.speed(*self.unread)), (0, 0.0)
         return values
 
     @contextmanager
@@ -257,34 +330,15 @@ class _Run:
         finally:
             self.ema.restore(self.parameters)
 
-    def _numbers(self, values: Mapping[str, Scalar]) -> dict[str, float]:
-        """Means over processes as plain numbers, with one transfer from the device."""
-        stacked = torch.stack([value.float() for value in values.values()])
-        return dict(zip(values, self.accelerator.reduce(stacked, "mean").tolist(), strict=True))
+    def _add(self, numbers: Tensor) -> Tensor:
+        """Sums of the numbers over all processes."""
+        if self._processes == 1:
+            return numbers
+        return self.accelerator.reduce(numbers.to(self.accelerator.device), "sum").to(numbers.device)
 
     def _write(self, line: Mapping[str, Any] | StepLog) -> None:
         if self.accelerator.is_main_process:
             append_line(self.run_dir, line)
-
-
-@contextmanager
-def _finish_first() -> Iterator[None]:
-    """Hold back Ctrl-C to the end of a step, so that weights are never half updated; twice stops at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    asked = False
-
-    def remember(*_: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if asked:
-        raise KeyboardInterrupt
+            values = dataclasses.asdict(line) if isinstance(line, StepLog) else line
+            for tracker in self.trackers:
+                tracker.log(numbers(values), step=values["step"])

@@ -1,7 +1,7 @@
 """What the two aligners minimise in pretraining (Eq. 2 to 7, Sec. 4.2)."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from semrepa.models.structure import StructureAligner
 from semrepa.runtime import autocast
 from semrepa.shapes import AlphaTable, Embeddings, Latents, PerSample, Scalar, Timesteps
 from semrepa.training.evaluate import eval_timesteps, means
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import Portion, normal, step_generator, uniform
 
 
 class StructureObjective(nn.Module):
@@ -32,24 +32,28 @@ class StructureObjective(nn.Module):
         self.aligner = aligner
         self.table = table
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
-        """Loss of a batch and its detached part.
+    def count(self, portion: Portion) -> dict[str, float]:
+        """Count the clips that the mean is over: all."""
+        return {"clips": float(len(portion.batch.ids))}
+
+    def forward(self, portion: Portion) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a portion and its detached part.
 
         Args:
-            batch: clips.
-            generator: CPU source of noise and timesteps, drawn uniformly.
+            portion: clips; noise and timesteps are drawn for each.
 
         Returns:
-            Mean squared error, and the same as `loss_struct`.
+            What adds up to the mean squared error of the whole batch, and the same as `loss_struct`.
 
         Source: Eq. (2), (3) clean and Eq. (4), (5) noisy, Sec. 4.2.1.
         """
+        batch = portion.batch
         if self.table is None:
-            loss = self.clean(batch).mean()
+            error = self.clean(batch)
         else:
-            noise = torch.randn(batch.latents.shape, generator=generator).to(batch.latents.device)
-            drawn = torch.randint(len(self.table), (len(noise),), generator=generator)
-            loss = self.noisy(batch, noise, drawn.to(noise.device)).mean()
+            noise = normal(batch.latents, portion.generators())
+            error = self.noisy(batch, noise, portion.timesteps(len(self.table)).to(noise.device))
+        loss = portion.mean(error, "clips")
         return loss, {"loss_struct": loss.detach()}
 
     def clean(self, batch: Batch) -> PerSample:
@@ -91,13 +95,14 @@ class StructureObjective(nn.Module):
             `loss_struct`, and `loss_struct@<timestep>` for the noisy formulation.
         """
         losses: dict[str, list[PerSample]] = {}
-        for index, batch in enumerate(batches):
+        place = 0
+        for batch in batches:
             if self.table is None:
                 losses.setdefault("loss_struct", []).append(self.clean(batch))
                 continue
-            noise = torch.randn(batch.latents.shape, generator=step_generator(seed, 0, index)).to(
-                self.table.device
-            )
+            places = range(place, place + len(batch.ids))
+            noise = normal(batch.latents, [step_generator(seed, 0, i) for i in places])
+            place = places.stop
             for level in eval_timesteps(len(self.table)):
                 timesteps = torch.full((len(noise),), level, device=noise.device)
                 losses.setdefault(f"loss_struct@{level}", []).append(self.noisy(batch, noise, timesteps))
@@ -125,25 +130,32 @@ class IdentityObjective(nn.Module):
         self.noise = noise
         self.shift = shift
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> tuple[Scalar, dict[str, Scalar]]:
-        """Loss of a batch, averaged over the clips that show a face, and its detached parts.
+    def count(self, portion: Portion) -> dict[str, float]:
+        """Count the clips that the mean is over: those that show a face."""
+        return {"faces": float(portion.batch.face_mask.any(dim=1).sum())}
+
+    def forward(self, portion: Portion) -> tuple[Scalar, dict[str, Scalar]]:
+        """Loss of a portion, averaged over the clips that show a face, and its detached parts.
 
         Args:
-            batch: clips.
-            generator: CPU source of disturbances.
+            portion: clips; disturbances are drawn for each.
 
         Returns:
-            Mean absolute error plus the weighted 1 - cosine; and apart from each other `loss_id`, the mean
-            absolute error, and the `cosine` to the teacher's embeddings.
+            What adds up over the whole batch to the mean absolute error plus the weighted 1 - cosine; and
+            apart from each other `loss_id`, the mean absolute error, and the `cosine` to the teacher's
+            embeddings.
 
         Source: Eq. (6), (7), Sec. 4.2.2.
         """
-        pred = self.predict(disturb(batch, generator, noise=self.noise, shift=self.shift))
-        faces = batch.face_mask.any(dim=1).sum().clamp(min=1)
-        error = identity_loss(pred, batch.id_embeds, batch.face_mask).sum() / faces
-        cosine = _cosine(pred, batch).sum() / faces
-        loss = error + self.weight_cosine * (1 - cosine) if self.weight_cosine else error
-        return loss, {"loss_id": error.detach(), "cosine": cosine.detach()}
+        batch = portion.batch
+        pred = self.predict(disturb(batch, portion.generators(), noise=self.noise, shift=self.shift))
+        error = portion.mean(identity_loss(pred, batch.id_embeds, batch.face_mask), "faces")
+        similar = _cosine(pred, batch)
+        loss = error
+        if self.weight_cosine:
+            apart = (1 - similar) * batch.face_mask.any(dim=1)
+            loss = error + self.weight_cosine * portion.mean(apart, "faces")
+        return loss, {"loss_id": error.detach(), "cosine": portion.mean(similar.detach(), "faces")}
 
     def predict(self, batch: Batch) -> Embeddings:
         """Predict the face embeddings of true latents (Eq. 6).
@@ -175,12 +187,12 @@ class IdentityObjective(nn.Module):
         return means(losses)
 
 
-def disturb(batch: Batch, generator: torch.Generator, *, noise: float, shift: int) -> Batch:
+def disturb(batch: Batch, generators: Sequence[torch.Generator], *, noise: float, shift: int) -> Batch:
     """Disturb latents and depth latents, so that an aligner cannot learn training clips by heart.
 
     Args:
         batch: clips.
-        generator: CPU source of randomness.
+        generators: CPU source of randomness of each clip.
         noise: most standard deviation of added noise; each clip draws its own, uniform from 0.
         shift: most latent cells by which a clip is moved, down and to the right or back; what leaves on one
             side enters on the other.
@@ -191,9 +203,9 @@ def disturb(batch: Batch, generator: torch.Generator, *, noise: float, shift: in
     if not noise and not shift:
         return batch
     pair = torch.stack([batch.latents, batch.depth_latents], dim=1)
-    strength = noise * torch.rand(len(pair), 1, 1, 1, 1, 1, generator=generator)
-    pair = pair + (strength * torch.randn(pair.shape, generator=generator)).to(pair.device)
-    moves = torch.randint(-shift, shift + 1, (len(pair), 2), generator=generator).tolist()
+    strength = (noise * uniform(generators)).view(-1, 1, 1, 1, 1, 1).to(pair.device)
+    pair = pair + strength * normal(pair, generators)
+    moves = [torch.randint(-shift, shift + 1, (2,), generator=g).tolist() for g in generators]
     moved = torch.stack([clip.roll(move, dims=(-2, -1)) for clip, move in zip(pair, moves, strict=True)])
     return dataclasses.replace(batch, latents=moved[:, 0], depth_latents=moved[:, 1])
 

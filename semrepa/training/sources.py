@@ -3,55 +3,66 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from itertools import count
 from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import PartialState
-from diffusers import ModelMixin
+from diffusers import CogVideoXTransformer3DModel, ModelMixin
 from torch import nn
 
 from semrepa import weights
-from semrepa.config import Config, TrainConfig
-from semrepa.data.dataset import Batch, StoreDataset, batches
+from semrepa.config import Config, FinetuneConfig, TrainConfig
+from semrepa.data.dataset import Batch, StoreDataset, batch_indices
 from semrepa.data.store import FeatureStore
 from semrepa.models.cogvideox import PARTS, CogVideoX
 from semrepa.models.freeze import freeze
 from semrepa.models.identity import IdentityAligner
+from semrepa.models.lora import add_lora
 from semrepa.models.structure import StructureAligner
+from semrepa.models.transformer import compile_blocks
 from semrepa.runtime import pick_device
-from semrepa.training.alignment import Aligners, check_available, wanted_losses
+from semrepa.training.alignment import Aligners
+from semrepa.training.portion import NETWORK, own_random_numbers
 
 M = TypeVar("M", StructureAligner, IdentityAligner)
 N = TypeVar("N", bound=ModelMixin)
 
 
 def training_stream(
-    store: FeatureStore, ids: Sequence[str], batch_size: int, seed: int
-) -> Callable[[int], Iterator[Batch]]:
-    """Make the data of a run; with several processes each sees its own share of the clips.
+    store: FeatureStore, ids: Sequence[str], config: TrainConfig, seed: int
+) -> Callable[[int], Iterator[list[Batch]]]:
+    """Make the data of a run: in each step, the share that this process has of the step's batch.
 
     Args:
         store: prepared features.
         ids: training clips.
-        batch_size: clips per step over all processes.
+        config: clips per step over all processes, and into how many portions each process cuts its own.
         seed: seed of the order.
 
     Returns:
-        A function from a step (0 is the first) to the endless stream of batches from there on.
+        A function from a step (0 is the first) to the endless stream of shares from there on, in portions.
 
     Raises:
-        ValueError: no clips, clips without a record, or a batch that the processes cannot share evenly.
+        ValueError: no clips, clips without a record, or a batch that cannot be shared evenly.
     """
     state = PartialState(cpu=pick_device().type == "cpu")
-    share, rest = divmod(batch_size, state.num_processes)
-    if rest:
+    size, parts = config.batch_size, state.num_processes * config.accumulate
+    if size % parts:
         raise ValueError(
-            f"batch_size: got {batch_size} for {state.num_processes} processes; expected a multiple; "
-            f"use {batch_size - rest or state.num_processes}"
+            f"batch_size: got {size} for {state.num_processes} processes and accumulate={config.accumulate}; "
+            f"expected a multiple of {parts}; use {size - size % parts or parts}"
         )
-    dataset = StoreDataset(store, ids[state.process_index :: state.num_processes])
-    return partial(batches, dataset, share, seed)
+    dataset, portion = StoreDataset(store, ids), size // parts
+    first = state.process_index * config.accumulate * portion
+
+    def stream(start: int) -> Iterator[list[Batch]]:
+        for step in count(start):
+            places = batch_indices(len(dataset), size, seed, step)
+            starts = range(first, first + config.accumulate * portion, portion)
+            yield [dataset.batch(places[start : start + portion]) for start in starts]
+
+    return stream
 
 
 def heldout_batches(store: FeatureStore, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:
@@ -104,28 +115,73 @@ def weights_record(model: nn.Module | None) -> str | None:
 
 
 def load_base(cfg: Config) -> CogVideoX:
-    """Load the base model with its transformer in float32, to be trained; see `semrepa.weights.load_base`."""
-    trained = weights.load_base(cfg, ("transformer",), dtype=torch.float32)
+    """Load the base model, its transformer in the type it is trained in; see `semrepa.weights.load_base`."""
+    dtype = None if cfg.finetune.mode == "lora" else getattr(torch, cfg.finetune.weights_dtype)
+    trained = weights.load_base(cfg, ("transformer",), dtype=dtype)
     frozen = weights.load_base(cfg, [part for part in PARTS if part != "transformer"])
     return dataclasses.replace(frozen, transformer=trained.transformer)
 
 
 def trainable(network: N, config: TrainConfig) -> N:
-    """Make a network ready to be trained: in float32, with gradients, and checkpointed where wanted.
+    """Make a network ready to be trained as a whole: see also `economical`.
 
     Args:
         network: a diffusers model, changed in place.
-        config: says whether activations are kept or computed again.
+        config: type of its weights; whether activations are kept or computed again, and blocks compiled.
+
+    Returns:
+        The same network, with gradients.
+
+    Raises:
+        ValueError: gradient checkpointing or compiled blocks of a network that has none.
+    """
+    network = network.to(getattr(torch, config.weights_dtype)).requires_grad_(True)
+    return economical(network, config)
+
+
+def trainable_lora(
+    transformer: CogVideoXTransformer3DModel, config: FinetuneConfig, frozen: torch.dtype, seed: int
+) -> CogVideoXTransformer3DModel:
+    """Make a transformer ready to be trained by LoRA.
+
+    Args:
+        transformer: changed in place.
+        config: rank, alpha and layers, and as for `trainable`.
+        frozen: type of its own weights.
+        seed: seed of the new matrices.
+
+    Returns:
+        The same transformer, with gradients for the new matrices only.
+
+    Raises:
+        ValueError: no layer has one of the names.
+    """
+    names = {"rank": config.lora_rank, "alpha": config.lora_alpha, "targets": config.lora_targets}
+    with own_random_numbers(seed, 0, 0, NETWORK):
+        add_lora(transformer.to(frozen), **names)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(getattr(torch, config.weights_dtype))
+    return economical(transformer, config)
+
+
+def economical(network: N, config: TrainConfig) -> N:
+    """Have a network save memory by gradient checkpointing, or time by compiled blocks, where wanted.
+
+    Args:
+        network: a diffusers model, changed in place.
+        config: says what is wanted.
 
     Returns:
         The same network.
 
     Raises:
-        ValueError: gradient checkpointing of a network that has none.
+        ValueError: gradient checkpointing or compiled blocks of a network that has none.
     """
-    network = network.float().requires_grad_(True)
     if config.gradient_checkpointing:
         network.enable_gradient_checkpointing()
+    if config.compile:
+        compile_blocks(network)
     return network
 
 
@@ -144,32 +200,6 @@ def load_aligners(cfg: Config) -> Aligners:
     structure = _load(StructureAligner, cfg, "structure")
     identity = _load(IdentityAligner, cfg, "identity")
     return Aligners(structure=structure, identity=identity)
-
-
-def check_aligners(cfg: Config, aligners: Aligners) -> None:
-    """Refuse aligners that are missing, or that were trained for something else than the run says.
-
-    Args:
-        cfg: settings of the run.
-        aligners: loaded aligners.
-
-    Raises:
-        ValueError: names the setting, what the aligner was trained with, and what to do.
-    """
-    check_available(wanted_losses(cfg.loss), aligners, cfg.structure)
-    pairs = []
-    if aligners.structure:
-        trained = aligners.structure.config
-        pairs.append(("structure.input", cfg.structure.input, trained.structure_input))
-        pairs.append(("depth.colormap", cfg.depth.colormap, trained.colormap))
-    if aligners.identity:
-        pairs.append(("identity.use_depth", cfg.identity.use_depth, aligners.identity.config.use_depth))
-    for name, wanted, got in pairs:
-        if wanted != got:
-            raise ValueError(
-                f"{name}: got {wanted!r} with an aligner trained with {got!r}; expected the same; "
-                f"set {name} to {got!r}, or pretrain an aligner with {wanted!r} and name its folder"
-            )
 
 
 def _load(kind: type[M], cfg: Config, role: Literal["structure", "identity"]) -> M | None:

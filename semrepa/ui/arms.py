@@ -4,7 +4,6 @@ A notebook that runs alone makes what it lacks; one of the same report takes wha
 """
 
 import json
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +14,15 @@ import torch
 from semrepa.config import override
 from semrepa.data.index import ClipRow
 from semrepa.data.video import read_clip
-from semrepa.generate import generate
+from semrepa.generate import finetuned_folder, generate
 from semrepa.models.cogvideox import CogVideoX
 from semrepa.provenance import sha256_of
 from semrepa.runtime import write_json
 from semrepa.shapes import Frames
 from semrepa.training.finetune import finetune
+from semrepa.training.launch import wait
 from semrepa.ui.session import Session
+from semrepa.ui.train import train
 
 Arm = Literal["base", "plain", "aligned"]
 ARMS: tuple[Arm, ...] = ("base", "plain", "aligned")
@@ -36,8 +37,8 @@ def finetuned(session: Session, arm: Arm) -> Path | None:
         arm: which one.
 
     Returns:
-        A folder with `transformer/`: that of notebook 06 of the same report, else one of this notebook;
-        None for the base model.
+        A folder with `transformer/` or `lora/`: that of notebook 06 of the same report, else one of this
+        notebook; None for the base model.
 
     Raises:
         ValueError: notebook 06 of the report ran on weights of another kind than this one.
@@ -45,13 +46,14 @@ def finetuned(session: Session, arm: Arm) -> Path | None:
     if arm == "base":
         return None
     made = session.sibling("06_dit_finetuning", arm)
-    if (made / "transformer").is_dir():
-        session.uses(f"{arm} transformer", made / "transformer")
+    if finetuned_folder(made).is_dir():
+        session.uses(f"{arm} transformer", finetuned_folder(made))
         return made
     weights = {"loss.weight_struct": 0, "loss.weight_id": 0} if arm == "plain" else {}
     run_dir = session.run.path / arm
-    deque(finetune(override(session.cfg, weights), session.store, run_dir, train_ids=session.ids("train")), 0)
-    session.uses(f"{arm} transformer", run_dir / "transformer", session.kind)
+    train(finetune, session, override(session.cfg, weights), run_dir, train_ids=session.ids("train"))
+    wait(run_dir)
+    session.uses(f"{arm} transformer", finetuned_folder(run_dir), session.kind)
     return run_dir
 
 
@@ -73,7 +75,7 @@ def videos(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX
         "video": asdict(cfg.video),
         "clips": [[row.id, row.caption] for row in rows],
         "base": next(record.sha256 for record in session.provenance if record.name == "model"),
-        "transformer": sha256_of(source / "transformer") if source else None,
+        "transformer": sha256_of(finetuned_folder(source)) if source else None,
     }
     made_from = json.loads(json.dumps(made_from))
     folders = [home / "videos" / arm for home in (session.sibling("07_generation"), session.run.path)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from semrepa.training.log import read_metrics
+from semrepa.training.log import numbers, read_metrics
 
 Series = tuple[np.ndarray, np.ndarray]
 """Steps and values of one logged number."""
@@ -54,7 +54,7 @@ def to_history(records: Iterable[Any]) -> History:
     """Turn step logs (dataclasses or mappings with a `step`) into one series per number.
 
     Args:
-        records: logs in the order they were made; nested `parts` are lifted to the top.
+        records: logs in the order they were made; nested numbers get the names of `numbers`.
 
     Returns:
         One series per number, sorted by step.
@@ -62,10 +62,8 @@ def to_history(records: Iterable[Any]) -> History:
     table: dict[str, dict[int, float]] = {}
     for record in records:
         fields = dict(record) if isinstance(record, Mapping) else dataclasses.asdict(record)
-        step = int(fields.pop("step"))
-        fields.pop("floors", None)
-        for name, value in _numbers(fields).items():
-            table.setdefault(name, {})[step] = value
+        for name, value in numbers(fields).items():
+            table.setdefault(name, {})[int(fields["step"])] = value
     return {
         name: (
             np.array(sorted(points), dtype=float),
@@ -132,15 +130,3 @@ def balance(history: History) -> dict[str, dict[str, float]]:
         for quantity, parts in sources.items()
     }
     return {quantity: parts for quantity, parts in found.items() if parts}
-
-
-def _numbers(fields: Mapping[str, object], prefix: str = "") -> dict[str, float]:
-    found: dict[str, float] = {}
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            found |= _numbers(value, prefix if name == "parts" else f"{prefix}{name}.")
-        elif value is None and name.startswith("loss"):
-            found[prefix + name] = math.nan
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[prefix + name] = float(value)
-    return found

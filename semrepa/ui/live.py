@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from semrepa.training.log import METRICS
 from semrepa.ui.history import Floors, History, panels, read_floors, read_history, smooth, to_history
 from semrepa.ui.losses import losses, losses_plotly
+from semrepa.ui.monitors import speed
 from semrepa.ui.show import bundle, in_kernel, is_headless, png_size
 from semrepa.ui.style import label_name
 
@@ -37,6 +38,7 @@ def live(
     *,
     title: str = "",
     total: int | None = None,
+    view: "View | None" = None,
 ) -> list[LogType]:
     """Run a training generator to its end and show its losses while it runs.
 
@@ -50,6 +52,7 @@ def live(
         run_dir: the run folder; without it only the stream itself is drawn.
         title: headline of the plot.
         total: steps in the whole run, for the time left.
+        view: where to draw, from `open_view`; None: in the cell that calls this.
 
     Returns:
         Everything the stream yielded.
@@ -58,14 +61,15 @@ def live(
         KeyboardInterrupt: when interrupted in a headless run, after the last picture.
     """
     logs: list[LogType] = []
-    view = _Plot(run_dir, title) if in_kernel() else _Lines(title)
+    view = view or _new_view(run_dir, title)
     clock = _Clock(total, view.every)
     stopped = False
     try:
         for log in stream:
             logs.append(log)
             if clock.due(log.step):
-                view.update(_history(logs, run_dir), clock.note(log.step))
+                history = _history(logs, run_dir)
+                view.update(history, _with_speed(clock.note(log.step), history))
                 clock.drawn()
     except KeyboardInterrupt:
         stopped = True
@@ -73,10 +77,34 @@ def live(
         if close:
             close()
     if logs:
-        view.finish(_history(logs, run_dir), clock.closing(logs[-1].step, stopped))
+        history = _history(logs, run_dir)
+        view.finish(history, _with_speed(clock.closing(logs[-1].step, stopped), history))
     if stopped and is_headless():
         raise KeyboardInterrupt
     return logs
+
+
+def _with_speed(note: str, history: History) -> str:
+    return " · ".join(filter(None, (note, speed(history))))
+
+
+def open_view(run_dir: Path | str, title: str) -> "View":
+    """Show a place in this cell that `live` can draw into later from another thread.
+
+    Args:
+        run_dir: the run folder.
+        title: headline of the plot.
+
+    Returns:
+        The place.
+    """
+    view = _new_view(run_dir, title)
+    view.open("waiting for the first step")
+    return view
+
+
+def _new_view(run_dir: Path | str | None, title: str) -> "View":
+    return _Plot(run_dir, title) if in_kernel() else _Lines(title)
 
 
 class _Clock:
@@ -122,6 +150,11 @@ class _Plot:
         self.floors: Floors | None = None
         self.handle = None
 
+    def open(self, note: str) -> None:
+        from IPython.display import display
+
+        self.handle = display({"text/plain": f"{self.title} {note}".strip()}, raw=True, display_id=True)
+
     def update(self, history: History, note: str, *, final: bool = False) -> None:
         from IPython.display import display
 
@@ -147,10 +180,17 @@ class _Lines:
     def __init__(self, title: str) -> None:
         self.title = title
 
+    def open(self, note: str) -> None:
+        logger.info("%s %s", self.title, note)
+
     def update(self, history: History, note: str) -> None:
         logger.info("%s %s · %s", self.title, note, summary(history))
 
     finish = update
+
+
+View = _Plot | _Lines
+"""Where a run is shown while it goes on."""
 
 
 def summary(history: History) -> str:

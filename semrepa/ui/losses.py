@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from semrepa.ui.history import Floors, History, Series, panels, smooth
+from semrepa.ui.monitors import draw_panel, monitor_panels
 from semrepa.ui.style import (
     BESIDE,
     BLUE,
@@ -21,6 +23,7 @@ from semrepa.ui.style import (
     draw_floor,
     label_end,
     label_name,
+    log_scale,
     new_figure,
     styled,
 )
@@ -44,18 +47,23 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
         note: small text under the title, such as the time left.
 
     Returns:
-        A figure with one panel for the total loss, each part, and the gradient norm.
+        A figure with one panel for the total loss, each part, and the gradient norm; and for what else was
+        measured, see `monitor_panels`.
     """
-    names = panels(history) or ["loss"]
-    columns = min(len(names), 3)
-    rows = -(-len(names) // columns)
-    figure, grid = new_figure(11 if columns > 1 else 7, 2.75 * rows + 0.5, rows, columns, title=title or " ")
-    for axes in grid.flat[len(names) :]:
-        axes.set_visible(False)
+    names, others = panels(history) or ["loss"], monitor_panels(history)
+    columns = min(len(names) + len(others), 3)
+    rows = -(-(len(names) + len(others)) // columns)
+    height = 2.75 * rows + 0.5
+    figure, grid = new_figure(11 if columns > 1 else 7, height, rows, columns, title=title or " ")
+    for axes, panel in zip_longest(grid.flat[len(names) :], others):
+        if panel:
+            draw_panel(axes, panel)
+        else:
+            axes.set_visible(False)
     for axes, name in zip(grid.flat, names, strict=False):
         empty = (np.array([]), np.array([]))
         _panel(axes, name, history.get(name, empty), history.get(f"eval.{name}"), (floors or {}).get(name))
-    figure.text(0.99, 0.98, note, ha="right", va="top", color=GREY)
+    figure.text(0.99, 1 - 0.08 / height, note, ha="right", va="top", color=GREY)
     return figure
 
 
@@ -102,10 +110,7 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
     low, high = np.percentile(values, [0, 99]) if len(values) > 50 else (values.min(), values.max())
     high = max(high, values[-1])
     if low > 0 and high / low > 6:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,)))
-        axes.yaxis.set_major_formatter("{x:.3g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        log_scale(axes, high / low)
         axes.set_ylim(low * 0.85, high * 1.25)
     else:
         pad = (high - low or abs(high) or 1) * 0.08
@@ -181,20 +186,30 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
     """
     from plotly.subplots import make_subplots
 
-    names = panels(history) or ["loss"]
-    columns = min(len(names), 3)
-    figure = make_subplots(
-        rows=-(-len(names) // columns), cols=columns, subplot_titles=[label_name(n) for n in names]
-    )
-    for index, name in enumerate(names):
-        cell: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+    names, others = panels(history) or ["loss"], monitor_panels(history)
+    titles = [label_name(name) for name in names] + [panel.title for panel in others]
+    columns = min(len(titles), 3)
+    figure = make_subplots(rows=-(-len(titles) // columns), cols=columns, subplot_titles=titles)
+    cells: list[dict[str, Any]] = [
+        {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))
+    ]
+    for cell, panel in zip(cells[len(names) :], others, strict=True):
+        for curve in panel.curves:
+            x, y = map(_floats, curve.points)
+            figure.add_scatter(x=x, y=y, name=curve.label, line_color=curve.color, showlegend=False, **cell)
+        figure.update_yaxes(type="log" if panel.log else "linear", **cell)
+    for cell, name in zip(cells, names, strict=False):
         for trace in _traces(history, name):
             figure.add_scatter(**trace, showlegend=False, **cell)
         for label, level in _levels((floors or {}).get(name)).items():
             line: dict[str, Any] = {"line_dash": "dash", "line_color": GREY, "annotation_text": label}
             figure.add_hline(y=level, **line, **cell)
     figure.update_layout(
-        title=title, template="none", paper_bgcolor="white", plot_bgcolor="white", height=340
+        title=title,
+        template="none",
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        height=340 if len(titles) <= 2 * columns else 510,
     )
     return json.loads(figure.to_json() or "{}")
 

@@ -6,6 +6,7 @@ and they carry an opaque light background, so they read the same in a light and 
 
 import functools
 import io
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -14,6 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
 
 P = ParamSpec("P")
@@ -76,13 +78,16 @@ _STYLE: dict[Any, Any] = {
     for key, value in (("labelsize", 8.5), ("color", GREY), ("labelcolor", INK))
 }
 
+_DRAWING = threading.RLock()
+"""The settings are of the whole process, so that one thread draws at a time."""
+
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run a figure function under the kit's style, and leave matplotlib's own settings as they were."""
 
     @functools.wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with matplotlib.rc_context(_STYLE):
+        with _DRAWING, matplotlib.rc_context(_STYLE):
             return draw(*args, **kwargs)
 
     return wrapper
@@ -143,6 +148,19 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
         text, _, color = ends[index]
         axes.text(1.015, place, text, transform=axes.transAxes, color=color, fontweight="bold", va="center")
+
+
+def log_scale(axes: Axes, span: float) -> None:
+    """Put y on a log axis whose ticks are plain numbers.
+
+    Args:
+        axes: the axes.
+        span: the largest value as a multiple of the smallest.
+    """
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 300 else (1,)))
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def draw_floor(axes: Axes, label: str, level: float) -> None:

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from semrepa.data.dataset import StoreDataset, batch_indices, batches
+from semrepa.data.dataset import StoreDataset, batch_indices
 from semrepa.data.records import Origin, Record, is_whole, measured, read_origin
 from semrepa.data.rejects import Reject
 from semrepa.data.store import FeatureStore, fingerprint_hash
@@ -291,14 +291,6 @@ def test_every_pass_sees_every_clip_once_in_a_new_order() -> None:
     assert all(Counter(one) == Counter(range(7)) for one in passes)
     assert len({tuple(one) for one in passes}) > 3
     assert seen != [index for step in range(14) for index in batch_indices(7, 3, seed=6, step=step)]
-
-
-def test_resumed_stream_goes_on_exactly(store: FeatureStore) -> None:
-    dataset = StoreDataset(store, store.ids())
-    stream = batches(dataset, 3, seed=1)
-    whole = [next(stream).ids for _ in range(6)]
-    resumed = batches(dataset, 3, seed=1, start_step=4)
-    assert [next(resumed).ids for _ in range(2)] == whole[4:]
 
 
 def test_datasets_need_clips_with_records(store: FeatureStore) -> None:

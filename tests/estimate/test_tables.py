@@ -22,7 +22,8 @@ def test_tables_are_aligned_and_name_their_units(at_scale):
     assert row.index("transformer") == head.index("part")  # texts begin together
     assert "in GiB" in text
     assert "TB for 730,000 clips" in text
-    assert "warning: fine-tuning" in text
+    kept = estimate(override(full(), {"finetune.gradient_checkpointing": False}), clips=1, gpu="A100")
+    assert "warning: fine-tuning" in summary(kept)
 
 
 def test_what_the_depth_teacher_takes_is_printed(at_scale):

@@ -32,6 +32,8 @@ SIBLINGS = {
     ("teachers", "models"),
     ("teachers", "world"),
     ("prepare", "weights"),
+    ("training", "estimate"),
+    ("training", "generate"),
     ("training", "weights"),
     ("generate", "weights"),
 }
@@ -40,7 +42,7 @@ SIBLINGS = {
 OWNERS = {
     "IPython": ("ui/",),
     "av": ("data/video.py", "data/decoding/"),
-    "cv2": ("teachers/", "miniature/"),
+    "cv2": ("teachers/", "miniature/", "metrics/drift.py"),
     "decord": ("data/decoding/",),
     "insightface": ("teachers/face.py",),
     "ipywidgets": ("ui/",),

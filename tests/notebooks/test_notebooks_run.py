@@ -32,9 +32,9 @@ OVERRIDES = {
     **{f"{training}.{name}": value for training in TRAININGS for name, value in BRIEF.items()},
 }
 DRAWS = re.compile(
-    r"\b(live|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
+    r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
-    r"|memory_figure|funnel|rejected_gallery|spread|questions|record_figure)\("
+    r"|gradients_by_timestep|drift|memory_figure|funnel|rejected_gallery|spread|questions|record_figure)\("
 )
 
 pytestmark = pytest.mark.slow

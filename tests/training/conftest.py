@@ -1,5 +1,9 @@
 """A small feature store, tiny aligners, and the tiny base model."""
 
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 from training.clips import HELDOUT, TRAIN, record
 
@@ -46,3 +50,24 @@ def aligners(cfg, store) -> Aligners:
 def batch(store) -> Batch:
     """Two clips with faces and one without."""
     return StoreDataset(store, ("a", "b", "faceless")).batch([0, 1, 2])
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    """Networks compute in float32 also where the processor has bfloat16."""
+    for module in ("combined", "alignment", "objectives"):
+        monkeypatch.setattr(f"semrepa.training.{module}.autocast", lambda _: nullcontext())
+
+
+@pytest.fixture
+def index(tmp_path) -> Path:
+    """An index of the clips of the store, and of one that is not in it."""
+    file = tmp_path / "index.jsonl"
+    rows = [(name, "train") for name in TRAIN] + [(name, "heldout") for name in HELDOUT] + [("gone", "train")]
+    lines = [
+        {"id": name, "path": f"{name}.mp4", "caption": "a person", "split": split} for name, split in rows
+    ]
+    for row in lines:
+        (tmp_path / row["path"]).touch()
+    file.write_text("".join(json.dumps(row) + "\n" for row in lines))
+    return file

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semrepa.config import LossConfig, StructureConfig
-from semrepa.diffusion import add_noise, alphas_cumprod, velocity
+from semrepa.diffusion import add_noise, alphas_cumprod, gate, velocity
 from semrepa.losses import diffusion_loss
 from semrepa.models.freeze import freeze
 from semrepa.training.alignment import (
@@ -14,9 +14,9 @@ from semrepa.training.alignment import (
     Prediction,
     combine,
     finetune_losses,
-    gradient_balance,
     weighted_terms,
 )
+from semrepa.training.balance import gradient_balance
 from semrepa.training.pretrain import new_structure_aligner
 
 CLEAN = StructureConfig(num_heads=2, head_dim=16, num_layers=1)
@@ -44,6 +44,14 @@ def prediction(batch, table):
     )
 
 
+def opened(kind, prediction):
+    gates = gate(kind, prediction.timesteps, prediction.alphas_cumprod)
+    return dict(zip(("struct", "id"), gates, strict=True))
+
+
+WEIGHTS = {"struct": 0.01, "id": 1.0}
+
+
 def perfect(prediction, batch):
     v_true = velocity(batch.latents, prediction.noise, prediction.timesteps, prediction.alphas_cumprod)
     return dataclasses.replace(prediction, v_pred=v_true)
@@ -64,7 +72,7 @@ def test_weight_zero_gives_the_plain_gradient(prediction, batch, aligners, table
     (expected,) = torch.autograd.grad(plain, prediction.v_pred)
     zero = LossConfig(weight_struct=0, weight_id=0)
     losses = finetune_losses(prediction, batch, Aligners(), loss=zero, structure=CLEAN)
-    total, parts = combine(losses, prediction.timesteps, table, zero)
+    total, parts = combine(losses, opened("none", prediction), {})
     (got,) = torch.autograd.grad(total, prediction.v_pred)
     assert torch.equal(got, expected)
     assert set(losses) == {"diff"}
@@ -105,24 +113,39 @@ def test_detached_depth_changes_the_identity_gradient(prediction, batch, aligner
 
 
 def test_snr_gate_silences_identity_at_high_noise(prediction, batch, aligners, table):
-    loss = LossConfig(gate="snr")
-    losses = finetune_losses(prediction, batch, aligners, loss=loss, structure=CLEAN)
-    _, parts = combine(losses, prediction.timesteps, table, loss)
-    assert parts["gated_id"] == pytest.approx((losses["id"][0] / 3).item())
+    losses = finetune_losses(prediction, batch, aligners, loss=LossConfig(), structure=CLEAN)
+    _, parts = combine(losses, opened("snr", prediction), WEIGHTS)
+    assert parts["gated_id"] == parts["loss_id"] == pytest.approx(losses["id"][0].item())
+    assert parts["active_id"] == pytest.approx(1 / 3)
+    assert parts["active_struct"] == 1
     assert parts["gated_struct"] < parts["loss_struct"]
-    assert parts["weighted_struct"] == pytest.approx(loss.weight_struct * parts["gated_struct"].item())
+    assert parts["weighted_struct"] == pytest.approx(0.01 * parts["gated_struct"].item())
 
 
 def test_terms_add_up_and_balance_measures_them(prediction, batch, aligners, table):
-    loss = LossConfig(gate="snr")
-    losses = finetune_losses(prediction, batch, aligners, loss=loss, structure=CLEAN)
-    total, _ = combine(losses, prediction.timesteps, table, loss)
-    terms = weighted_terms(losses, prediction.timesteps, table, loss)
+    gates, three = opened("snr", prediction), torch.tensor(3.0)
+    totals = {"diff": three, "struct": three, "id": torch.tensor(1.0)}
+    losses = finetune_losses(prediction, batch, aligners, loss=LossConfig(), structure=CLEAN)
+    total, _ = combine(losses, gates, WEIGHTS)
+    terms = weighted_terms(losses, gates, WEIGHTS, totals)
     assert sum(terms.values()).item() == pytest.approx(total.item())
     (gradient,) = torch.autograd.grad(total, prediction.v_pred, retain_graph=True)
-    balance = gradient_balance({**terms, "all": total}, [prediction.v_pred])
+    balance = gradient_balance([{**terms, "all": total}], [prediction.v_pred])
     assert balance["grad_all"] == pytest.approx(gradient.norm().item(), rel=1e-4)
     assert -1 <= balance["cos_diff_struct"] <= 1
+    twice = gradient_balance([terms, terms], [prediction.v_pred])
+    assert twice["grad_diff"] == pytest.approx(2 * balance["grad_diff"], rel=1e-5)
+
+
+def test_similarity_is_a_bounded_cosine_that_a_perfect_answer_brings_to_one(prediction, batch, aligners):
+    measure = {"loss": LossConfig(self_target=True), "structure": CLEAN, "similarity": True}
+    found = finetune_losses(prediction, batch, aligners, **measure)
+    exact = finetune_losses(perfect(prediction, batch), batch, aligners, **measure)
+    for name in ("similarity_struct", "similarity_id"):
+        assert not found[name].requires_grad
+        assert found[name].abs().max() <= 1 + 1e-5
+    assert exact["similarity_struct"].min() > 0.999
+    assert found["similarity_id"][2] == 0  # no face
 
 
 def test_missing_aligner_is_named(prediction, batch, aligners):

@@ -2,21 +2,23 @@
 
 import dataclasses
 import itertools
+import shutil
 import weakref
-from contextlib import nullcontext
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import Config, override
 from semrepa.diffusion import alphas_cumprod
+from semrepa.models.transformer import compile_blocks
 from semrepa.training import finetune as finetune_module
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.finetune import finetune
 from semrepa.training.log import read_metrics
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import portions
 from semrepa.training.sources import load_aligners
 
 IDS = {"train_ids": TRAIN, "heldout_ids": HELDOUT}
@@ -44,6 +46,25 @@ def objective(cfg, parts, aligners):
     return CombinedObjective(parts.transformer.requires_grad_(True), frozen, cfg)
 
 
+@pytest.fixture
+def with_changes(objective, cfg):
+    """A function that gives the objective with other settings or aligners."""
+
+    def build(changes, aligners=None):
+        frozen = (
+            objective.frozen if aligners is None else dataclasses.replace(objective.frozen, aligners=aligners)
+        )
+        return CombinedObjective(objective.transformer, frozen, override(cfg, changes))
+
+    return build
+
+
+def whole(objective, batch, step=1, seed=0):
+    """A step's batch in one portion."""
+    (made,) = portions([batch], objective.count, seed=seed, step=step)
+    return made
+
+
 def state(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -66,7 +87,10 @@ def test_only_the_transformer_moves(run, parts, aligners, tmp_path):
 def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
     log = next(run(changes={"loss.gate": "snr"}))
     kinds = {f"{kind}_{name}" for kind in ("loss", "gated", "weighted") for name in ("struct", "id")}
-    assert set(log.parts) == {"loss_diff", *kinds}
+    more = {f"{kind}_{name}" for kind in ("active", "weight") for name in ("struct", "id")}
+    idle = {"loss_id", "gated_id"} if log.parts["active_id"] == 0 else set()
+    assert set(log.parts) == {"loss_diff", *kinds, *more} - idle
+    assert (log.parts["weight_struct"], log.parts["weight_id"]) == (0.01, 1.0)
     weighted = log.parts["loss_diff"] + log.parts["weighted_struct"] + log.parts["weighted_id"]
     assert log.loss == pytest.approx(weighted, rel=1e-5)
     start = read_metrics(tmp_path / "run")[0]
@@ -74,14 +98,32 @@ def test_parts_are_logged_raw_gated_and_weighted(run, tmp_path):
     assert start["floors"] == {"loss_id": {"zero output": 0.035}}
 
 
-def test_first_step_of_weight_zero_is_the_plain_step(objective, batch, cfg):
+def test_all_losses_are_evaluated_at_nine_levels_before_the_first_step_and_then(run, parts, tmp_path):
+    list(run())
+    lines = [line for line in read_metrics(tmp_path / "run") if line["eval"]]
+    assert [line["step"] for line in lines] == [0, 4, 5]
+    levels = range(100, 1000, 100)
+    names = {f"loss_{name}@{level}" for name in ("diff", "struct", "id") for level in levels}
+    assert all(names | {"loss_diff", "loss_struct", "loss_id"} == set(line["eval"]) for line in lines)
+    list(run("still", {"finetune.lr": 0.0, "finetune.steps": 1}))
+    base = read_metrics(tmp_path / "still")[-1]["eval"]  # of weights that never moved
+    assert lines[0]["eval"] == base != lines[1]["eval"]
+
+
+def test_speed_is_logged_with_memory_and_without_mfu_on_a_cpu(run):
+    log = next(run())
+    assert log.speed["samples_per_second"] == pytest.approx(2 / log.seconds)
+    assert 0.05 < log.speed["peak_memory"] < 64
+    assert "mfu" not in log.speed
+
+
+def test_first_step_of_weight_zero_is_the_plain_step(with_changes, objective, batch):
     def gradients(weights, aligners):
-        objective.frozen = dataclasses.replace(objective.frozen, aligners=aligners)
-        objective.cfg = override(cfg, {"loss": {"weight_struct": weights, "weight_id": weights}})
-        objective.zero_grad()
-        loss, _ = objective(batch, step_generator(0, 1))
+        made = with_changes({"loss": {"weight_struct": weights, "weight_id": weights}}, aligners)
+        made.zero_grad()
+        loss, _ = made(whole(made, batch))
         loss.backward()
-        return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+        return {name: p.grad.clone() for name, p in made.named_parameters() if p.grad is not None}
 
     full = objective.frozen.aligners
     plain, zero, aligned = gradients(0, Aligners()), gradients(0, full), gradients(1, full)
@@ -91,17 +133,16 @@ def test_first_step_of_weight_zero_is_the_plain_step(objective, batch, cfg):
 
 
 @pytest.mark.parametrize("structure", ["clean", "noisy"])
-def test_alignment_alone_reaches_the_transformer(objective, batch, cfg, structure):
-    objective.cfg = override(cfg, {"structure.input": structure})
-    prediction = objective.predict(batch, step_generator(0, 1))
-    losses = objective.losses(prediction, batch)
+def test_alignment_alone_reaches_the_transformer(with_changes, batch, structure):
+    objective = with_changes({"structure.input": structure})
+    losses = objective.losses(objective.predict(whole(objective, batch)), batch)
     for name in ("struct", "id"):
         objective.zero_grad()
         losses[name].sum().backward(retain_graph=True)
         assert objective.transformer.proj_out.weight.grad.abs().sum() > 0, name
 
 
-def test_conditions_are_dropped_and_noised_from_the_generator_alone(objective, batch, cfg, monkeypatch):
+def test_conditions_are_dropped_and_noised_from_the_place_alone(with_changes, batch, monkeypatch):
     seen = []
 
     def remember(transformer, noisy, image_latents, prompt_embeds, timesteps):
@@ -109,14 +150,14 @@ def test_conditions_are_dropped_and_noised_from_the_generator_alone(objective, b
         return noisy
 
     monkeypatch.setattr("semrepa.training.combined.predict_v", remember)
-    objective.cfg = override(cfg, {"image.caption_dropout": 1.0, "image.dropout": 1.0})
-    objective.predict(batch, step_generator(0, 1))
+    objective = with_changes({"image.caption_dropout": 1.0, "image.dropout": 1.0})
+    objective.predict(whole(objective, batch))
     assert seen[0][0].abs().max() == 0
     assert torch.equal(seen[0][1], objective.frozen.empty_prompt.expand_as(batch.prompt_embeds))
-    objective.cfg = override(cfg, {"image.caption_dropout": 0.0, "image.dropout": 0.0})
+    objective = with_changes({"image.caption_dropout": 0.0, "image.dropout": 0.0})
     for step in (1, 1, 2):
         torch.randn(1)
-        objective.predict(batch, step_generator(0, step))
+        objective.predict(whole(objective, batch, step))
     once, again, later = seen[1:]
     assert torch.equal(once[1], batch.prompt_embeds)
     assert all(map(torch.equal, once, again))
@@ -167,7 +208,7 @@ def test_batch_without_faces_trains(run):
 def test_balance_is_measured_where_asked_and_changes_nothing(run):
     short = {"changes": {"finetune.steps": 3}, "heldout_ids": ()}
     without = [log.loss for log in run("without", **short)]
-    logs = list(run("with", balance_every=2, **short))
+    logs = list(run("with", {"finetune": {"steps": 3, "balance_every": 2}}, heldout_ids=()))
     assert [log.loss for log in logs] == without
     assert ["grad_struct" in log.parts for log in logs] == [True, False, True]
     assert {"grad_diff", "grad_id", "cos_diff_struct", "cos_diff_id", "cos_struct_id"} <= set(logs[0].parts)
@@ -210,13 +251,6 @@ def test_text_encoder_is_freed_before_the_first_step(run, monkeypatch):
     stream.close()
 
 
-@pytest.fixture
-def float32(monkeypatch):
-    """Networks compute in float32 also where the processor has bfloat16."""
-    for module in ("combined", "alignment"):
-        monkeypatch.setattr(f"semrepa.training.{module}.autocast", lambda _: nullcontext())
-
-
 def test_gradient_checkpointing_gives_the_same_run(run, parts, float32, monkeypatch):
     """Blocks of the transformer run once more in each step; it may be switched when a run goes on."""
     calls, blocks = [], type(parts.transformer.transformer_blocks[0])
@@ -239,7 +273,64 @@ def test_gradient_checkpointing_gives_the_same_run(run, parts, float32, monkeypa
 
 
 def test_balance_is_the_same_with_gradient_checkpointing(objective, batch, float32):
-    plain = objective.balance(batch, step_generator(0, 1))
+    clips = [whole(objective, batch)]
+    plain = objective.balance(clips)
     objective.transformer.enable_gradient_checkpointing()
-    assert objective.balance(batch, step_generator(0, 1)) == plain
+    assert objective.balance(clips) == plain
     objective.transformer.disable_gradient_checkpointing()
+
+
+def test_frozen_aligner_can_save_memory_too(run, aligners, float32, monkeypatch):
+    calls, block = [], type(aligners.structure.transformer.transformer_blocks[0])
+    forward = block.forward
+    monkeypatch.setattr(block, "forward", lambda self, *a, **k: calls.append(1) or forward(self, *a, **k))
+
+    def numbers(name, **changes):
+        calls.clear()
+        logs = list(run(name, {"finetune.steps": 2, **changes}, heldout_ids=()))
+        return [(log.loss, log.grad_norm) for log in logs], len(calls)
+
+    (kept, few), (again, many) = (
+        numbers("kept"),
+        numbers("again", **{"structure.gradient_checkpointing": True}),
+    )
+    assert again == kept
+    assert many - few == 2 * len(aligners.structure.transformer.transformer_blocks)
+    aligners.structure.disable_gradient_checkpointing()
+
+
+def test_bfloat16_weights_are_trained_and_go_on_exactly(run, parts, tmp_path):
+    low = {"finetune": {"weights_dtype": "bfloat16", "steps": 4}}
+    whole = [(log.loss, log.grad_norm) for log in run("whole", low, heldout_ids=())]
+    stream = run("parts", low, heldout_ids=())
+    begun = [(log.loss, log.grad_norm) for log in itertools.islice(stream, 2)]
+    stream.close()
+    assert begun + [(log.loss, log.grad_norm) for log in run("parts", low, heldout_ids=())] == whole
+    saved = load_file(tmp_path / "whole" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    assert read_metrics(tmp_path / "whole")[0]["optimizer"].endswith("bfloat16 weights rounded at random")
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses(run, float32):
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    short = {"finetune.steps": 2, "loss": {"weight_struct": 0.0, "weight_id": 0.0}}
+    eager = [(log.loss, log.grad_norm) for log in run("eager", short, heldout_ids=())]
+    compiled = run("compiled", {**short, "finetune.compile": True}, heldout_ids=())
+    found = [(log.loss, log.grad_norm) for log in compiled]
+    assert found == [pytest.approx(pair, rel=1e-4) for pair in eager]
+
+
+def test_a_network_without_transformer_blocks_is_not_compiled(aligners):
+    with pytest.raises(ValueError, match="compile: got a IdentityAligner, which has no transformer blocks"):
+        compile_blocks(aligners.identity)
+
+
+def test_learning_rate_zero_gives_identical_answers(run, parts, objective, batch, tmp_path):
+    list(run(changes={"finetune": {"lr": 0.0, "steps": 2, "weight_decay": 0.5}}))
+    saved = type(parts.transformer).from_pretrained(tmp_path / "run" / "transformer")
+    other = CombinedObjective(saved, objective.frozen, objective.cfg)
+    with torch.no_grad():
+        ours, theirs = (made.predict(whole(made, batch)).v_pred for made in (objective, other))
+    assert torch.equal(ours, theirs)

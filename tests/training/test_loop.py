@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -14,7 +15,10 @@ from semrepa.config import TrainConfig
 from semrepa.data.dataset import Batch
 from semrepa.training.checkpoint import differences, latest_checkpoint
 from semrepa.training.log import StepLog, read_metrics
-from semrepa.training.loop import Task, learning_rate, step_generator, train
+from semrepa.training.loop import Task, train
+from semrepa.training.monitor import Monitor
+from semrepa.training.portion import normal, step_generator
+from semrepa.training.schedules import learning_rate
 
 CONFIG = TrainConfig(
     steps=8, batch_size=2, lr=0.1, warmup=2, checkpoint_every=100, eval_every=4, ema=0.9, resume=True
@@ -28,29 +32,32 @@ class Line(nn.Module):
         super().__init__()
         self.map = nn.Linear(3, 1)
 
-    def forward(self, batch, generator):
-        data = batch.latents.flatten(1)
-        inputs = nn.functional.dropout(data + 0.1 * torch.randn(2, 3, generator=generator), 0.2)
-        loss = (self.map(inputs).squeeze(1) - data.sum(dim=1)).square().mean()
+    def count(self, portion):
+        return {"clips": len(portion.batch.ids)}
+
+    def forward(self, portion):
+        data = portion.batch.latents.flatten(1)
+        inputs = nn.functional.dropout(data + 0.1 * normal(data, portion.generators()), 0.2)
+        loss = portion.mean((self.map(inputs).squeeze(1) - data.sum(dim=1)).square(), "clips")
         return loss, {"loss_line": loss.detach()}
 
 
-def numbers(generator):
-    """Two clips whose latents are three numbers; the rest is empty."""
+def numbers(generator, count=2):
+    """Clips whose latents are three numbers; the rest is empty."""
     return Batch(
-        latents=torch.randn(2, 1, 3, 1, 1, generator=generator),
-        depth_latents=torch.zeros(2, 1, 3, 1, 1),
-        first_frames=torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
-        prompt_embeds=torch.zeros(2, 1, 1),
-        id_embeds=torch.zeros(2, 1, 4),
-        face_mask=torch.zeros(2, 1, dtype=torch.bool),
-        ids=("one", "two"),
+        latents=torch.randn(count, 1, 3, 1, 1, generator=generator),
+        depth_latents=torch.zeros(count, 1, 3, 1, 1),
+        first_frames=torch.zeros(count, 3, 8, 8, dtype=torch.uint8),
+        prompt_embeds=torch.zeros(count, 1, 1),
+        id_embeds=torch.zeros(count, 1, 4),
+        face_mask=torch.zeros(count, 1, dtype=torch.bool),
+        ids=("one", "two")[:count],
     )
 
 
 def stream(start):
     for step in itertools.count(start):
-        yield numbers(step_generator(1, step))
+        yield [numbers(step_generator(1, step))]
 
 
 def task(exported=None, recipe=None):
@@ -171,10 +178,10 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     made = task()
     forward = made.objective.forward
 
-    def interrupted(batch, generator):
+    def interrupted(portion):
         if len(read_metrics(tmp_path)) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return forward(batch, generator)
+        return forward(portion)
 
     made.objective.forward = interrupted
     handler = signal.getsignal(signal.SIGINT)
@@ -185,14 +192,6 @@ def test_ctrl_c_finishes_the_step_and_saves(tmp_path):
     assert latest_checkpoint(tmp_path).name == "step-000003"
     assert signal.getsignal(signal.SIGINT) is handler
     assert next(run(tmp_path)).step == 4
-
-
-def test_loss_that_is_not_finite_stops_without_saving(tmp_path):
-    made = task()
-    made.objective.forward = lambda batch, generator: (made.objective.map.weight.sum() * float("nan"), {})
-    with pytest.raises(FloatingPointError, match=r"step 1: .*nan.*one, two"):
-        next(run(tmp_path, made))
-    assert latest_checkpoint(tmp_path) is None
 
 
 def test_other_settings_are_refused_with_a_list(tmp_path):
@@ -208,11 +207,37 @@ def test_other_settings_are_refused_with_a_list(tmp_path):
     ]
 
 
+def test_allowed_settings_may_differ_but_not_those_a_checkpoint_depends_on(tmp_path, caplog):
+    next(run(tmp_path))
+    other = dataclasses.replace(CONFIG, lr=0.2, betas=(0.8, 0.95))
+    message = r"train\.betas: .*\nGive the same .*--allow-change train\.betas"
+    with pytest.raises(ValueError, match=message) as error:
+        next(run(tmp_path, config=other, allow_change=["train.lr"]))
+    assert "train.lr" not in str(error.value)
+    assert next(run(tmp_path, config=other, allow_change=["train"])).lr == pytest.approx(0.2)
+    assert "train.lr has changed from 0.1 to 0.2, as allowed" in caplog.text
+    without = dataclasses.replace(other, ema=None)
+    with pytest.raises(
+        ValueError, match=r"train\.ema: checkpoint 0\.9, now None \(must not differ\)"
+    ) as error:
+        next(run(tmp_path, config=without, allow_change=["train"]))
+    assert "--allow-change" not in str(error.value)
+
+
+def test_checkpoints_come_by_minutes_too(tmp_path, monkeypatch):
+    clock = itertools.count(0, 30)
+    monkeypatch.setattr("semrepa.training.loop.time.monotonic", lambda: next(clock))
+    config = dataclasses.replace(CONFIG, checkpoint_minutes=1.2, keep=100)
+    list(itertools.islice(run(tmp_path, config=config), 6))
+    steps = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert steps[:2] == ["step-000003", "step-000006"]
+
+
 def test_differences_name_what_is_absent():
-    assert differences({"a": {"b": 1}}, {"a": {"c": 2}}) == [
-        "a.b: checkpoint 1, now '(absent)'",
-        "a.c: checkpoint '(absent)', now 2",
-    ]
+    assert differences({"a": {"b": 1}}, {"a": {"c": 2}}) == {
+        "a.b": (1, "(absent)"),
+        "a.c": ("(absent)", 2),
+    }
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "manifest"])
@@ -230,7 +255,17 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
             weights.unlink()
         case "manifest":
             (folder / "checkpoint.json").write_text("{")
-    with pytest.raises(ValueError, match=f"delete {folder}"):
+    with pytest.raises(ValueError, match=f"delete {folder} to go on from the start, as none is older"):
+        next(run(tmp_path))
+
+
+def test_damaged_checkpoint_names_the_good_one_before_it(tmp_path):
+    list(itertools.islice(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1)), 3))
+    folder = latest_checkpoint(tmp_path)
+    (folder / "state.pt").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=f"delete {folder} to go on from the checkpoint before it, step-000002"
+    ):
         next(run(tmp_path))
 
 
@@ -242,11 +277,9 @@ def test_unfinished_checkpoint_does_not_count(tmp_path):
 
 
 def test_old_checkpoints_are_removed(tmp_path):
-    list(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1)))
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000007",
-        "step-000008",
-    ]
+    list(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1, keep=3)))
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-000006", "step-000007", "step-000008"]
     manifest = json.loads((latest_checkpoint(tmp_path) / "checkpoint.json").read_text())
     assert manifest["step"] == 8
     assert manifest["recipe"]["seed"] == 5
@@ -259,14 +292,67 @@ def test_learning_rate_schedules():
     assert cosine[:3] == pytest.approx([0.05, 0.1, 0.1])
     assert cosine[5] == pytest.approx(0.05)
     assert 0 < cosine[7] < 0.01
+    linear = [learning_rate(dataclasses.replace(CONFIG, schedule="linear"), step) for step in range(1, 9)]
+    assert linear == pytest.approx([0.05, 0.1, *[0.1 * (1 - done / 6) for done in range(6)]])
     assert all(a > b for a, b in itertools.pairwise(cosine[2:]))
 
 
-def test_random_numbers_depend_on_the_place_alone():
-    first = torch.randn(3, generator=step_generator(0, 7))
-    assert torch.equal(first, torch.randn(3, generator=step_generator(0, 7)))
-    others = [step_generator(1, 7), step_generator(0, 8), step_generator(0, 7, 1)]
-    assert not any(torch.equal(first, torch.randn(3, generator=other)) for other in others)
+def test_monitors_are_measured_before_during_and_after_without_changing_the_run(tmp_path):
+    made, seen = task(), []
+
+    def measure(step):
+        seen.append((step, made.objective.training, made.objective.map.weight.detach().clone()))
+        torch.rand(3)
+        return {"drift": float(step)}
+
+    watched = [Monitor(every=3, measure=measure), Monitor(every=0, measure=measure)]
+    logs = list(run(tmp_path / "watched", dataclasses.replace(made, monitors=watched)))
+    assert [(step, training) for step, training, _ in seen] == [(n, False) for n in (0, 3, 6, 8)]
+    lines = read_metrics(tmp_path / "watched")
+    assert [(line["step"], line["monitors"]) for line in lines if line["monitors"]] == [
+        (n, {"drift": float(n)}) for n in (0, 3, 6, 8)
+    ]
+    assert torch.equal(seen[-1][2], made.objective.map.weight)
+    assert [log.loss for log in logs] == [log.loss for log in run(tmp_path / "plain")]
+
+
+def test_monitors_of_averaged_weights_see_them(tmp_path):
+    made, seen, exported = task(), [], []
+
+    def measure(step):
+        seen.append(made.objective.map.weight.detach().clone())
+        return {}
+
+    watched = [Monitor(every=100, measure=measure, averaged=True)]
+    export = lambda: exported.append(made.objective.map.weight.detach().clone())  # noqa: E731
+    list(run(tmp_path, dataclasses.replace(made, monitors=watched, export=export)))
+    assert torch.equal(seen[-1], exported[-1])
+    assert not torch.equal(seen[-1], made.objective.map.weight)
+
+
+def test_speed_is_read_at_each_line_of_the_log(tmp_path):
+    read = []
+    made = dataclasses.replace(task(), speed=lambda *since: read.append(since) or {"mfu": 0.4})
+    config = dataclasses.replace(CONFIG, log_every=3, steps=7)
+    logs = list(run(tmp_path, made, config))
+    assert [clips for clips, _ in read] == [2 * steps for steps in (3, 1, 2, 1)]  # lines 3, 4, 6 and 7
+    assert sum(seconds for _, seconds in read) == pytest.approx(sum(log.seconds for log in logs))
+    assert [log.speed for log in logs if log.speed] == [{"mfu": 0.4}] * 4
+    assert read_metrics(tmp_path)[1]["speed"] == {"mfu": 0.4}
+
+
+def test_seconds_hold_the_wait_for_data_but_no_measurements(tmp_path):
+    def slow(start):
+        for shares in stream(start):
+            time.sleep(0.05)
+            yield shares
+
+    def inspect(_):
+        time.sleep(0.5)
+        return {}
+
+    log = next(run(tmp_path, dataclasses.replace(task(), batches=slow, inspect=inspect)))
+    assert 0.05 <= log.seconds < 0.5
 
 
 def test_log_of_no_run_is_named(tmp_path):

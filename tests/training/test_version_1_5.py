@@ -7,7 +7,7 @@ from semrepa.config import override
 from semrepa.diffusion import add_noise, alphas_cumprod, velocity
 from semrepa.models.cogvideox import predict_v
 from semrepa.training.combined import CombinedObjective, Frozen
-from semrepa.training.loop import step_generator
+from semrepa.training.portion import portions
 from tests.official import version_transformer
 
 
@@ -31,7 +31,7 @@ def test_version_1_5_is_trained_with_the_first_latent_frame_repeated(pairs, batc
         return predict_v(transformer, noisy, image_latents, prompt_embeds, timesteps)
 
     monkeypatch.setattr("semrepa.training.combined.predict_v", spy)
-    prediction = pairs.predict(batch, step_generator(0, 1))
+    prediction = pairs.predict(portions([batch], pairs.count, seed=0, step=1)[0])
     assert prediction.v_pred.shape == prediction.noise.shape == (3, 4, 16, 4, 6)
     repeated = torch.cat([batch.latents[:, :1], batch.latents], dim=1)
     table = pairs.frozen.alphas_cumprod
@@ -54,7 +54,7 @@ def test_aligners_see_the_video_alone(pairs, batch, cfg, structure, aligners, mo
 
     monkeypatch.setattr(type(aligners.structure), "forward", spy)
     pairs.cfg = override(cfg, {"structure.input": structure})
-    prediction = pairs.predict(batch, step_generator(0, 1))
+    prediction = pairs.predict(portions([batch], pairs.count, seed=0, step=1)[0])
     losses = pairs.losses(prediction, batch)
     if structure == "clean":
         assert torch.equal(seen[0], prediction.clean()[:, 1:])

@@ -44,10 +44,11 @@ def test_transformer_of_another_kind_is_refused(session, trained):
 
 
 def test_own_training_counts_as_this_run_whatever_an_older_record_says(session, monkeypatch):
-    def train(cfg, store, run_dir, **_):
-        yield shutil.copytree(mini_asset("structure_aligner"), run_dir / "transformer")
+    def finetune(cfg, store, run_dir, **_):
+        shutil.copytree(mini_asset("structure_aligner"), run_dir / "transformer")
+        return iter(())
 
-    monkeypatch.setattr(arms, "finetune", train)
+    monkeypatch.setattr(arms, "finetune", finetune)
     monkeypatch.setattr(type(session), "store", None)
     monkeypatch.setattr(type(session), "ids", lambda *_: [])
     write_json(session.run.path / "run.json", {"provenance": [{"kind": "real"}]})

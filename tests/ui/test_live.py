@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import threading
 
 import pytest
 
@@ -17,7 +18,7 @@ class Handle:
     def __init__(self):
         self.shown: list[dict] = []
 
-    def display(self, content, *, raw, metadata, display_id):
+    def display(self, content, *, raw, display_id, metadata=None):
         assert raw and display_id
         self.shown.append(content)
         return self
@@ -94,6 +95,16 @@ def test_stopping_is_gentle_for_a_person_and_real_for_a_headless_run(notebook, m
     with pytest.raises(KeyboardInterrupt):
         live(interrupted())
     assert closed == [True, True]
+
+
+def test_a_thread_draws_into_what_the_cell_has_shown(notebook, tmp_path):
+    view = module.open_view(tmp_path, "Identity")
+    assert notebook.shown == [{"text/plain": "Identity waiting for the first step"}]
+    thread = threading.Thread(target=live, args=(steps(2),), kwargs={"view": view})
+    thread.start()
+    thread.join()
+    assert view.handle is notebook
+    assert [("image/png" in content) for content in notebook.shown] == [False, True, True, True]
 
 
 def test_errors_of_the_run_come_through(notebook):

@@ -1,0 +1,134 @@
+"""Requests to stop that arrive in the middle of a step."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from training.test_loop import CONFIG, run, task
+
+from semrepa.training.checkpoint import latest_checkpoint
+from semrepa.training.interrupts import HeldBack
+
+
+def send(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
+
+
+def step(work):
+    with HeldBack() as held:
+        work(held)
+
+
+def test_a_request_waits_for_the_end_of_the_step():
+    done = []
+
+    def work(held):
+        send()
+        done.append(held.asked)
+
+    with pytest.raises(KeyboardInterrupt):
+        step(work)
+    assert done == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_request_stops_at_once_but_not_while_weights_move():
+    done = []
+
+    def work(held):
+        with held.unbroken():
+            send()
+            send()
+            done.append("moved")
+        send()
+        done.append("never")
+
+    with pytest.raises(KeyboardInterrupt):
+        step(work)
+    assert done == ["moved"]
+
+
+def test_the_programs_own_handler_of_sigterm_is_called_after_the_step():
+    order = []
+
+    def leave(number, frame):
+        order.append("handler")
+        raise SystemExit(75)
+
+    def work(held):
+        send(signal.SIGTERM)
+        order.append("step")
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            step(work)
+        assert ended.value.code == 75
+        assert order == ["step", "handler"]
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_error_of_the_step_wins_over_a_request():
+    def work(held):
+        send()
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        step(work)
+
+
+def test_other_threads_hold_nothing_back():
+    found = []
+
+    def work():
+        with HeldBack() as held:
+            found.append(held.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+def test_sigterm_saves_before_the_program_leaves(tmp_path):
+    made = task()
+    forward = made.objective.forward
+
+    def stopped(portion):
+        if portion.step == 3:
+            send(signal.SIGTERM)
+        return forward(portion)
+
+    made.objective.forward = stopped
+    before = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(75)))
+    try:
+        with pytest.raises(SystemExit):
+            list(run(tmp_path, made))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert latest_checkpoint(tmp_path).name == "step-000003"
+    assert next(run(tmp_path)).step == 4
+
+
+def test_asked_twice_a_step_is_left_out_and_repeated_later(tmp_path):
+    expected = list(run(tmp_path / "whole"))[3].loss
+    made = task()
+    forward = made.objective.forward
+
+    def stopped(portion):
+        if portion.step == 4:
+            torch.nn.functional.dropout(torch.ones(9))
+            send()
+            send()
+        return forward(portion)
+
+    made.objective.forward = stopped
+    with pytest.raises(KeyboardInterrupt):
+        list(run(tmp_path / "parts", made))
+    assert latest_checkpoint(tmp_path / "parts").name == "step-000003"
+    assert all(p.grad is None for p in made.objective.parameters())
+    assert next(run(tmp_path / "parts", config=CONFIG)).loss == expected
