@@ -1,17 +1,19 @@
 """Train from the command line, on one process or many.
 
     python -m semrepa.training structure --config config.json --store cache/store --run-dir runs/structure
-    accelerate launch -m semrepa.training finetune --config config.json --store cache/store --run-dir runs/a
+    accelerate launch --config_file semrepa/training/accelerate/fsdp2.yaml -m semrepa.training finetune \\
+        --config config.json --store cache/store --run-dir runs/a
 
-The clips are those of the store; `--index` says which of them are held out (its field `split`).
+The clips are those of the store; `--index` says which of them are held out (its field `split`). SIGTERM ends a
+run after the step in progress, with a checkpoint, as Ctrl-C does; docs/TRAINING.md tells more.
 """
 
 import argparse
 import logging
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-
-from accelerate import PartialState
+from types import FrameType
 
 from semrepa.config import Config
 from semrepa.data.index import read_index
@@ -20,6 +22,7 @@ from semrepa.data.store import FeatureStore
 from semrepa.training.finetune import finetune
 from semrepa.training.log import StepLog
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
+from semrepa.training.processes import this_process
 
 STAGES = {"structure": pretrain_structure, "identity": pretrain_identity, "finetune": finetune}
 
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_change=options.allow_change,
     )
     for log in run:
-        if PartialState().is_main_process:
+        if this_process().is_main_process:
             print(line(log), flush=True)
 
 
@@ -108,5 +111,10 @@ def line(log: StepLog) -> str:
     return f"step {log.step}  {shown}  ({log.seconds:.2f} s)"
 
 
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     main()

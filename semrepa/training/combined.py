@@ -25,8 +25,8 @@ from semrepa.training.alignment import (
     gradient_balance,
     weighted_terms,
 )
-from semrepa.training.evaluate import eval_timesteps, means
-from semrepa.training.portion import Portion, normal, step_generator, uniform
+from semrepa.training.evaluate import Heldout, eval_timesteps, means
+from semrepa.training.portion import Portion, normal, uniform
 from semrepa.training.schedules import LossWeights
 
 
@@ -229,7 +229,7 @@ class CombinedObjective(nn.Module):
         )
 
     @torch.no_grad()
-    def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+    def heldout(self, batches: Iterable[Heldout], seed: int) -> dict[str, float]:
         """Evaluate at nine fixed noise levels, with fixed noise and the undisturbed first frame.
 
         Every alignment loss that has an aligner is computed, also those without a weight, so that a plain
@@ -243,21 +243,21 @@ class CombinedObjective(nn.Module):
             `loss_diff`, `loss_struct`, `loss_id`: means over clips and noise levels; and each at one level,
             such as `loss_diff@300`. Clips without a face do not count in `loss_id`.
         """
-        table, wanted, place = self.frozen.alphas_cumprod, self._computable(), 0
+        table, wanted = self.frozen.alphas_cumprod, self._computable()
         values: dict[str, list[PerSample]] = defaultdict(list)
-        for batch in batches:
+        for heldout in batches:
+            batch = heldout.batch
             latents = self._padded(batch)
             count, frames = latents.shape[:2]
-            noise = normal(latents, [step_generator(seed, 0, place + i) for i in range(count)])
-            place += count
+            noise = normal(latents, heldout.generators(seed))
             image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
             for level in eval_timesteps(len(table)):
                 timesteps = torch.full((count,), level, device=table.device)
                 prediction = self.predict_at(latents, noise, timesteps, image_latents, batch.prompt_embeds)
                 losses = self.losses(prediction, batch, wanted)
                 for name, loss in ((name, losses[name]) for name in ("diff", *wanted)):
-                    counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
-                    values[f"loss_{name}@{level}"].append(loss[counted])
+                    faces = batch.face_mask.any(dim=1) if name == "id" else True
+                    values[f"loss_{name}@{level}"].append(loss[heldout.counts & faces])
         return means(values)
 
     def _padded(self, batch: Batch) -> Float[Tensor, "b g c h w"]:
