@@ -8,7 +8,7 @@
 Everything here is a function of tensors and frozen networks: no state, no randomness.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -217,13 +217,19 @@ def weighted_terms(
 
 
 def gradient_balance(
-    portions: Iterable[Mapping[str, Scalar]], parameters: Sequence[Tensor]
+    portions: Iterable[Mapping[str, Scalar]],
+    parameters: Sequence[Tensor],
+    *,
+    add: Callable[[Tensor], Tensor] | None = None,
+    names: Collection[str] = (),
 ) -> dict[str, float]:
     """Measure how hard each term of the loss pulls at the weights, and whether the terms agree.
 
     Args:
         portions: terms of the loss by name for each portion of the batch, those of one sharing a graph.
         parameters: trained weights.
+        add: sums tensors over processes that each have portions of their own; None: there is only one.
+        names: with `add`, names of all terms that some process may have.
 
     Returns:
         `grad_<name>`: norm of the term's gradient; `cos_<a>_<b>`: cosine between two gradients, 0 where one
@@ -239,6 +245,10 @@ def gradient_balance(
             ]
             pull = torch.cat([part.float().flatten() for part in found])
             gradients[name] = gradients[name] + pull if name in gradients else pull
+    if add:
+        nothing = torch.zeros(sum(p.numel() for p in parameters), device=parameters[0].device)
+        sums = {name: add(gradients.get(name, nothing)) for name in names}
+        gradients = {name: total for name, total in sums.items() if total.any()}
     values = {f"grad_{name}": gradient.norm().item() for name, gradient in gradients.items()}
     for a, b in combinations(gradients, 2):
         values[f"cos_{a}_{b}"] = torch.cosine_similarity(gradients[a], gradients[b], dim=0).item()

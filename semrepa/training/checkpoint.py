@@ -89,7 +89,13 @@ class Trained:
 
 
 def save_checkpoint(
-    run_dir: Path, step: int, trained: Trained, recipe: Mapping[str, Any], *, keep: int = 2, write: bool = True
+    run_dir: Path,
+    step: int,
+    trained: Trained,
+    recipe: Mapping[str, Any],
+    *,
+    keep: int = 2,
+    write: bool = True,
 ) -> Path:
     """Write a checkpoint so that it is either whole or absent. All processes of a run have to call this.
 
@@ -243,7 +249,9 @@ def _check_recipe(folder: Path, changed: Mapping[str, tuple[Any, Any]], allow_ch
 
 
 def _load_tensors(trained: Trained, path: Path) -> None:
-    wrong = [name for names in load_weights(trained.model, trained.optimizer, load_file(path)) for name in names]
+    wrong = [
+        name for names in load_weights(trained.model, trained.optimizer, load_file(path)) for name in names
+    ]
     if wrong:
         raise ValueError(
             f"{path}: got other weights than the run trains, such as {wrong[0]}; expected those of the same "

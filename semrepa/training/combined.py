@@ -27,6 +27,7 @@ from semrepa.training.alignment import (
 )
 from semrepa.training.evaluate import Heldout, eval_timesteps, means
 from semrepa.training.portion import Portion, normal, uniform
+from semrepa.training.processes import summed, this_process
 from semrepa.training.schedules import LossWeights
 
 
@@ -115,7 +116,10 @@ class CombinedObjective(nn.Module):
         terms = (
             weighted_terms(losses, gates, weights, totals) for (losses, gates, weights), totals in measured
         )
-        return gradient_balance(terms, [p for p in self.transformer.parameters() if p.requires_grad])
+        trained = [p for p in self.transformer.parameters() if p.requires_grad]
+        if this_process().num_processes == 1:
+            return gradient_balance(terms, trained)
+        return gradient_balance(terms, trained, add=summed, names=("diff", *self.weights.weights))
 
     def _measure(
         self, portion: Portion

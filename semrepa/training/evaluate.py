@@ -65,7 +65,9 @@ def means(losses: Mapping[str, Sequence[OfBatch]]) -> dict[str, float]:
     numbers = [torch.cat([torch.zeros(0), *(part.cpu() for part in parts)]) for parts in losses.values()]
     if not numbers:
         return {}
-    sums = summed(torch.stack([torch.tensor([n.double().sum(), len(n)], dtype=torch.float64) for n in numbers]))
+    sums = summed(
+        torch.stack([torch.tensor([n.double().sum(), len(n)], dtype=torch.float64) for n in numbers])
+    )
     single = {name: (total / n).item() for name, (total, n) in zip(losses, sums, strict=True) if n}
     levels = defaultdict(list)
     for name, mean in single.items():

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin, PartialState
+from accelerate import (
+    Accelerator,
+    DistributedDataParallelKwargs,
+    FullyShardedDataParallelPlugin,
+    PartialState,
+)
 from accelerate.utils import DistributedType, broadcast_object_list, is_deepspeed_available, reduce
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
@@ -89,7 +94,9 @@ class Processes:
         process = this_process()
         zero = process.distributed_type == DistributedType.DEEPSPEED
         self._accelerator = Accelerator(
-            mixed_precision="bf16" if zero else "no",  # autocast is ours, see runtime; DeepSpeed casts weights
+            mixed_precision="bf16"
+            if zero
+            else "no",  # autocast is ours, see runtime; DeepSpeed casts weights
             cpu=process.device.type == "cpu",
             # No copy of all gradients, and no sending of constant tables in each step.
             kwargs_handlers=[

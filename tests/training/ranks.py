@@ -14,15 +14,18 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import Config, override
 from semrepa.data.store import FeatureStore
 from semrepa.training import alignment, combined, objectives
 from semrepa.training.finetune import finetune
-from semrepa.training.objectives import IdentityObjective
-from semrepa.training.pretrain import pretrain_identity, pretrain_structure
-from semrepa.training.processes import this_process
+from semrepa.training.objectives import IdentityObjective, StructureObjective
+from semrepa.training.optimizer import make_optimizer
+from semrepa.training.pretrain import new_structure_aligner, pretrain_identity, pretrain_structure
+from semrepa.training.processes import Processes, this_process
+from semrepa.training.sharding import local
 
 SMALL = {"steps": 3, "batch_size": 4, "lr": 1e-4, "eval_every": 2, "checkpoint_every": 2}
 THREE = (*HELDOUT, "a")
@@ -33,7 +36,7 @@ def small(inputs, changes=None):
     """Config of the jobs, computed in float32 also where the processor has bfloat16."""
     for module in (alignment, combined, objectives):
         module.autocast = lambda _: nullcontext()
-    stages = {stage: SMALL for stage in ("finetune", "pretrain_identity", "pretrain_structure")}
+    stages = dict.fromkeys(("finetune", "pretrain_identity", "pretrain_structure"), SMALL)
     cfg = override(Config.load(inputs / "config.json"), {**stages, "loss.gate": "snr"})
     return override(override(cfg, {"finetune.timesteps": "stratified"}), changes or {})
 
@@ -107,13 +110,26 @@ def broken(inputs, folder):
         IdentityObjective.forward = forward
 
 
+def shards(inputs, folder):
+    """Numbers that this process holds of a network, those of the whole network, and its sharded parts."""
+    cfg = small(inputs)
+    objective = StructureObjective(new_structure_aligner(cfg))
+    optimizer = make_optimizer(list(objective.parameters()), cfg.pretrain_structure)
+    optimizer = Processes(cfg.pretrain_structure).prepare(objective, optimizer, cfg.pretrain_structure)
+    held = [local(weight).numel() for group in optimizer.param_groups for weight in group["params"]]
+    parts = sum(isinstance(module, FSDPModule) for module in objective.modules())
+    return [sum(held), sum(weight.numel() for weight in objective.parameters()), parts]
+
+
 DDP_JOBS = {
     "whole": finetuning,
     "portions": lambda *places: finetuning(*places, {"finetune.accumulate": 2}),
     "identity": identity,
     "noisy": lambda *places: structure(*places, {"structure.input": "noisy"}),
     "told": told,
-    "went_on": lambda inputs, folder: identity(inputs, folder.with_name("told"), {"pretrain_identity.steps": 5}),
+    "went_on": lambda inputs, folder: identity(
+        inputs, folder.with_name("told"), {"pretrain_identity.steps": 5}
+    ),
     "broken": broken,
     "blind": lambda inputs, folder: refused(
         identity, inputs, folder.with_name("identity" if number() == 0 else "elsewhere")
@@ -123,9 +139,11 @@ DDP_JOBS = {
 CHECKPOINTED = {"finetune": {"gradient_checkpointing": True, "accumulate": 2}}
 LORA = {"finetune": {"mode": "lora", "lora_rank": 2, "lora_alpha": 2.0}}
 FSDP_JOBS = {
+    "shards": shards,
+    "noisy": lambda *places: structure(*places, {"structure.input": "noisy"}),
     "sharded": lambda *places: finetuning(*places, CHECKPOINTED),
     "stopped": lambda *places: finetuning(*places, steps=2),
-    "went_on": lambda inputs, folder: finetuning(inputs, folder.with_name("stopped"), resume=True),
+    "sharded_on": lambda inputs, folder: finetuning(inputs, folder.with_name("stopped"), resume=True),
     "from_one": lambda inputs, folder: finetuning(inputs, folder.with_name("one"), resume=True),
     "lora": lambda *places: finetuning(*places, LORA),
     "averaged": lambda *places: refused(finetuning, *places, {"finetune.ema": 0.9}),

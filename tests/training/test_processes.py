@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,10 +20,10 @@ from semrepa.training.checkpoint import latest_checkpoint
 from semrepa.training.floors import sample
 from semrepa.training.log import read_metrics
 from semrepa.training.pretrain import new_identity_aligner, new_structure_aligner
+from semrepa.training.processes import this_process
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "semrepa" / "training" / "accelerate").glob("*.yaml"))
-HOME = {"identity": "identity_aligner", "noisy": "structure_aligner"}
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,19 @@ def launch(file, inputs, out, jobs):
     """Run some jobs in two processes; gives what each of the two says of each job."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
     command += ["--num_processes", "2", "--main_process_port", "0", str(ROOT / "tests/training/ranks.py")]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
-        [*command, str(inputs), str(out), *jobs], env=env, capture_output=True, text=True, timeout=600, check=False
+        [*command, str(inputs), str(out), *jobs],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return {job: [json.loads((out / f"{job}.{n}.json").read_text()) for n in range(2)] for job in jobs}
@@ -84,13 +95,196 @@ def assert_same_weights(folder, other, tolerance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize(("job", "stage"), [("whole", "finetune"), ("portions", "finetune"), ("identity", "pretrain_identity"), ("noisy", "pretrain_structure")])
+@pytest.mark.parametrize(
+    ("job", "stage"),
+    [
+        ("whole", "finetune"),
+        ("portions", "finetune"),
+        ("identity", "pretrain_identity"),
+        ("noisy", "pretrain_structure"),
+    ],
+)
 def test_two_processes_equal_one(ddp, inputs, tmp_path, job, stage, accumulate):
     out, results = ddp
     changes = {stage: {"accumulate": accumulate}, **({"structure.input": "noisy"} if job == "noisy" else {})}
-    run = {"finetune": ranks.finetuning, "pretrain_identity": ranks.identity, "pretrain_structure": ranks.structure}
+    run = {
+        "finetune": ranks.finetuning,
+        "pretrain_identity": ranks.identity,
+        "pretrain_structure": ranks.structure,
+    }
     expected = run[stage](inputs, tmp_path / "one", changes)
     first, second = (result["made"] for result in results[job])
     assert first == second
     assert_close(first, expected, 1e-5)
     assert_same_weights(out / job, tmp_path / "one", 1e-5)
+
+
+@pytest.mark.slow
+def test_only_the_main_process_writes(ddp):
+    _, results = ddp
+    for job in ("whole", "identity", "told", "broken"):
+        main, other = results[job]
+        assert main["written"], job
+        assert other["written"] == [], job
+
+
+@pytest.mark.slow
+def test_a_request_to_one_process_stops_all_after_the_same_step(ddp, inputs, tmp_path):
+    out, results = ddp
+    assert [result["made"] for result in results["told"]] == ["SystemExit: 143"] * 2
+    whole = ranks.identity(inputs, tmp_path / "one", {"pretrain_identity.steps": 5})
+    rest = results["went_on"][0]["made"]
+    assert [log["step"] for log in rest] == [3, 4, 5]
+    assert_close(rest, whole[2:], 1e-5)
+    assert_same_weights(out / "told", tmp_path / "one", 1e-5)
+
+
+@pytest.mark.slow
+def test_all_processes_skip_a_step_that_is_bad_in_one(ddp, inputs, tmp_path):
+    out, results = ddp
+    main, other = (result["made"] for result in results["broken"])
+    assert main.startswith("FloatingPointError: step 3: got")
+    assert other.startswith("FloatingPointError: step 3")
+    lines = read_metrics(out / "broken")
+    assert [(line["step"], line["skipped"]) for line in lines[1:]] == [(1, False), (2, True), (3, True)]
+    ranks.identity(inputs, tmp_path / "one", {"pretrain_identity.steps": 5}, steps=1)
+    names = ("one", "broken")
+    saved = [
+        latest_checkpoint(home / name) / "model.safetensors"
+        for home, name in zip((tmp_path, out), names, strict=True)
+    ]
+    first, last = map(load_file, saved)
+    assert all(torch.allclose(value, last[name], rtol=0, atol=1e-5) for name, value in first.items())
+    assert len(json.loads((out / "broken" / "bad_batch.json").read_text())["clips"]) == 4
+
+
+@pytest.mark.slow
+def test_a_run_folder_that_not_all_machines_see_is_refused(ddp):
+    _, results = ddp
+    for result in results["blind"]:
+        assert "ValueError: run_dir: 1 of 2 processes do not see" in result["made"]
+        assert "all machines share" in result["made"]
+        assert result["written"] == []
+
+
+@pytest.mark.slow
+def test_balance_is_that_of_the_whole_batch(ddp, inputs, tmp_path):
+    _, results = ddp
+    (expected,) = ranks.finetuning(inputs, tmp_path / "one", balance_every=1, steps=1)
+    for result in results["balance"]:
+        ((found,),) = [result["made"]]
+        assert found["parts"] == pytest.approx(expected["parts"], abs=1e-5)
+        assert {"grad_diff", "grad_struct", "cos_diff_struct"} <= set(found["parts"])
+
+
+@pytest.fixture(scope="module")
+def fsdp(inputs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("fsdp")
+    list(ranks.finetuning(inputs, out / "one", steps=1))
+    return out, launch(FILES[[file.stem for file in FILES].index("fsdp2")], inputs, out, ranks.FSDP_JOBS)
+
+
+@pytest.mark.slow
+def test_each_process_holds_half_of_a_sharded_network(fsdp):
+    _, results = fsdp
+    (first, total, parts), (second, *_) = (result["made"] for result in results["shards"])
+    assert first + second == total
+    assert abs(first - second) < 0.05 * total
+    assert parts == 2  # the objective with all that is outside of blocks, and one block
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["sharded", "lora", "noisy"])
+def test_sharded_training_equals_one_process(fsdp, inputs, tmp_path, job):
+    out, results = fsdp
+    changes = {"sharded": ranks.CHECKPOINTED, "lora": ranks.LORA, "noisy": {"structure.input": "noisy"}}[job]
+    run = ranks.structure if job == "noisy" else ranks.finetuning
+    expected = run(inputs, tmp_path / "one", changes)
+    main, other = results[job]
+    assert main["made"] == other["made"]
+    assert other["written"] == []
+    assert_close(main["made"], expected, 1e-5)
+    assert_same_weights(out / job, tmp_path / "one", 1e-5)
+
+
+@pytest.mark.slow
+def test_a_sharded_checkpoint_has_the_format_of_one_process(fsdp, inputs, tmp_path):
+    """Written by two sharded processes, one process and the other way round."""
+    out, results = fsdp
+    whole = results["sharded"][0]["made"]
+    assert_close(results["sharded_on"][0]["made"], whole[2:], 1e-5)
+    assert_close(results["from_one"][0]["made"], whole[1:], 1e-5)
+    for job in ("stopped", "one"):
+        assert_same_weights(out / job, out / "sharded", 1e-5)
+    copied = shutil.copytree(out / "stopped", tmp_path / "copied")
+    shutil.rmtree(latest_checkpoint(copied))
+    assert latest_checkpoint(copied).name == "step-000002"
+    assert_close(ranks.finetuning(inputs, copied, resume=True), whole[2:], 1e-5)
+    assert_same_weights(copied, out / "sharded", 1e-5)
+
+
+@pytest.mark.slow
+def test_stock_pipeline_loads_what_sharded_training_wrote(fsdp, tiny_folder):
+    out, _ = fsdp
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder)
+    network = type(pipeline.transformer).from_pretrained(out / "sharded" / "transformer")
+    before = pipeline.transformer.state_dict()
+    assert not all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tiny_folder, transformer=network)
+    image, text = torch.zeros(1, 3, 32, 48), torch.zeros(1, 8, 16)
+    prompt = {"prompt_embeds": text, "negative_prompt_embeds": text, "max_sequence_length": 8}
+    size = {"height": 32, "width": 48, "num_frames": 9, "num_inference_steps": 1}
+    video = pipeline(image=image, **prompt, **size, output_type="pt").frames
+    assert video.shape == (1, 9, 3, 32, 48) and video.isfinite().all()
+    pipeline.load_lora_weights(out / "lora" / "lora")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("averaged", "ema: got 0.9 with FSDP2; expected None"),
+        ("rounded", "weights_dtype: got 'bfloat16' with FSDP2; expected 'float32'"),
+        ("no_blocks", "FSDP2 for a network without CogVideoXBlock"),
+        ("unbalanced", "balance_every: got a measurement with FSDP2"),
+    ],
+)
+def test_what_cannot_be_sharded_is_refused(fsdp, job, message):
+    _, results = fsdp
+    assert all(message in result["made"] for result in results[job])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_launch_files_are_understood(file):
+    read = load_config_from_file(str(file))
+    assert read.num_processes == {"one_gpu": 1, "two_cpus": 2}.get(
+        file.stem, 16 if read.num_machines == 2 else 8
+    )
+    if file.stem.startswith("fsdp2"):
+        wanted = {"fsdp_version": 2, "fsdp_transformer_layer_cls_to_wrap": "CogVideoXBlock"}
+        assert wanted.items() <= read.fsdp_config.items()
+    assert file.name in (ROOT / "docs" / "TRAINING.md").read_text()
+
+
+def test_all_kinds_of_launch_are_there():
+    kinds = {file.stem: load_config_from_file(str(file)).distributed_type for file in FILES}
+    assert kinds == {
+        "ddp": "MULTI_GPU",
+        "ddp_two_machines": "MULTI_GPU",
+        "fsdp2": "FSDP",
+        "fsdp2_two_machines": "FSDP",
+        "one_gpu": "NO",
+        "two_cpus": "MULTI_GPU",
+        "zero2": "DEEPSPEED",
+    }
+
+
+def test_deepspeed_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setattr("semrepa.training.processes.is_deepspeed_available", lambda: False)
+    with pytest.raises(ModuleNotFoundError, match="pip install deepspeed"):
+        this_process()
+    monkeypatch.setattr("semrepa.training.processes.is_deepspeed_available", lambda: True)
+    monkeypatch.setattr("semrepa.training.processes.pick_device", lambda: torch.device("cpu"))
+    with pytest.raises(ValueError, match="DeepSpeed on CPUs; expected GPUs"):
+        this_process()
