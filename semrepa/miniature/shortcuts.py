@@ -1,8 +1,7 @@
 """Two exact shortcuts that save a third of the image phase of VAE training on a CPU; numbers stay the same.
 
-On single frames all taps of a causal convolution see the same frame, so their sum acts as a 2-D kernel. In
-the decoder's spatial norms, a 1x1x1 convolution commutes with nearest-neighbour enlargement, so it may come
-first.
+One is that of single frames (`semrepa.models.single_frame`). In the decoder's spatial norms, a 1x1x1
+convolution commutes with nearest-neighbour enlargement, so it may come first.
 """
 
 from collections.abc import Iterator
@@ -17,17 +16,7 @@ from diffusers.models.autoencoders.autoencoder_kl_cogvideox import (
 from torch import Tensor
 from torch.nn import functional
 
-_CausalForward = CogVideoXCausalConv3d.forward
-
-
-def _causal_conv(
-    self: CogVideoXCausalConv3d, inputs: Tensor, conv_cache: Tensor | None = None
-) -> tuple[Tensor, Tensor | None]:
-    if inputs.shape[2] > 1 or conv_cache is not None:
-        return _CausalForward(self, inputs, conv_cache)
-    conv, pad = self.conv, (self.height_pad, self.width_pad)
-    output = functional.conv2d(inputs[:, :, 0], conv.weight.sum(dim=2), conv.bias, conv.stride[1:], pad)
-    return output[:, :, None], None
+from semrepa.models.single_frame import causal_convolution
 
 
 def _enlarge(values: Tensor, like: Tensor) -> Tensor:
@@ -54,7 +43,7 @@ def fast_training(vae: AutoencoderKLCogVideoX) -> Iterator[None]:
     Args:
         vae: the VAE; its modules compute as diffusers wrote them afterwards.
     """
-    shortcuts = {CogVideoXCausalConv3d: _causal_conv, CogVideoXSpatialNorm3D: _spatial_norm}
+    shortcuts = {CogVideoXCausalConv3d: causal_convolution, CogVideoXSpatialNorm3D: _spatial_norm}
     changed = [module for module in vae.modules() if type(module) in shortcuts]
     for module in changed:
         module.forward = shortcuts[type(module)].__get__(module)

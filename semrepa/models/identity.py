@@ -86,6 +86,9 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         use_depth: whether depth latents are joined to the input (paper: yes).
         embed_dim: size of the teacher's embedding.
         num_maps: attention maps that pool each latent frame.
+        colormap: depth colours it is trained on: a record; None: not known.
+        depth_teacher: digits that stand for the depth teacher it is trained on: a record.
+        face_teacher: digits that stand for the face teacher it is trained on: a record.
 
     Raises:
         ValueError: when the width is not a multiple of 8.
@@ -105,7 +108,12 @@ class IdentityAligner(ModelMixin, ConfigMixin):
         use_depth: bool = True,
         embed_dim: int = 512,
         num_maps: int = 4,
+        *,
+        colormap: str | None = None,
+        depth_teacher: str | None = None,
+        face_teacher: str | None = None,
     ) -> None:
+        del colormap, depth_teacher, face_teacher  # kept in the config
         super().__init__()
         if width % GROUPS:
             raise ValueError(f"got width={width}; expected a multiple of {GROUPS}")

@@ -30,6 +30,7 @@ class StructureAligner(ModelMixin, ConfigMixin):
         structure_input: what it is trained on: a record for those who use it.
         colormap: depth colours it is trained on: a record, since its answers mean nothing in other colours.
         time_embed_dim: size of the timestep's embedding; None: a quarter of the width, at most 512.
+        depth_teacher: digits that stand for the teacher it is trained on: a record; None: not known.
 
     Raises:
         ValueError: when `structure_input` or `colormap` is none of the known ones.
@@ -52,7 +53,9 @@ class StructureAligner(ModelMixin, ConfigMixin):
         structure_input: StructureInput = "clean",
         colormap: Colormap = "inferno",
         time_embed_dim: int | None = None,
+        depth_teacher: str | None = None,
     ) -> None:
+        del depth_teacher  # kept in the config
         super().__init__()
         if structure_input not in get_args(StructureInput):
             raise ValueError(f"got structure_input={structure_input!r}; expected 'clean' or 'noisy'")

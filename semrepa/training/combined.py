@@ -14,6 +14,7 @@ from semrepa.data.dataset import Batch
 from semrepa.diffusion import add_noise, gate
 from semrepa.models.cogvideox import image_condition, predict_v
 from semrepa.models.latents import repeat_first
+from semrepa.models.single_frame import single_frames
 from semrepa.models.transformer import padded_frames
 from semrepa.runtime import autocast
 from semrepa.shapes import AlphaTable, Latents, PerSample, PromptEmbeds, Scalar, Timesteps
@@ -165,15 +166,16 @@ class CombinedObjective(nn.Module):
         generators, latents = portion.generators(), self._padded(batch)
         noise = normal(latents, generators)
         dropped = (uniform(generators) < image.caption_dropout).to(latents.device)
-        image_latents = image_condition(
-            self.frozen.vae,
-            batch.first_frames,
-            latents.shape[1],
-            generator=generators,
-            noise_mean=image.noise_mean,
-            noise_std=image.noise_std,
-            dropout=image.dropout,
-        )
+        with single_frames(self.frozen.vae):
+            image_latents = image_condition(
+                self.frozen.vae,
+                batch.first_frames,
+                latents.shape[1],
+                generator=generators,
+                noise_mean=image.noise_mean,
+                noise_std=image.noise_std,
+                dropout=image.dropout,
+            )
         prompts = torch.where(dropped.view(-1, 1, 1), self.frozen.empty_prompt, batch.prompt_embeds)
         timesteps = self.timesteps(portion).to(latents.device)
         return self.predict_at(latents, noise, timesteps, image_latents, prompts)

@@ -23,12 +23,12 @@ from semrepa.runtime import compute_dtype, pick_device
 from semrepa.shapes import num_latent_frames
 from semrepa.training.alignment import Aligners
 from semrepa.training.checkpoint import publish
+from semrepa.training.checks import check_aligners, check_colormap, check_record, check_teachers
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
 from semrepa.training.portion import Portion
 from semrepa.training.sources import (
-    check_aligners,
     heldout_batches,
     load_aligners,
     load_base,
@@ -74,13 +74,16 @@ def finetune(
 
     Raises:
         ValueError: clips without a record, aligners that do not fit the config, an aligner missing, or videos
-            of a size that the base model has no positions for.
+            of a size that the base model has no positions for; a store of other teachers, colours or shapes.
         FileNotFoundError: weights that are not on this machine.
     """
     stream = training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
     check_aligners(cfg, aligners)
+    check_colormap(cfg, store)
+    check_teachers(store, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
+    check_record(cfg, store, train_ids, transformer=transformer, aligners=aligners)
     objective = CombinedObjective(transformer, frozen, cfg)
 
     def inspect(portions: Sequence[Portion]) -> Mapping[str, float]:

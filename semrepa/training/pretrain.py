@@ -16,6 +16,7 @@ from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
 from semrepa.runtime import pick_device, seed_everything
 from semrepa.training.checkpoint import publish
+from semrepa.training.checks import check_colormap, check_record, record_teachers
 from semrepa.training.floors import floors, sample
 from semrepa.training.log import StepLog
 from semrepa.training.loop import Task, train
@@ -58,14 +59,16 @@ def pretrain_structure(
         One log per step, see `train`; nothing is trained before the first is asked for.
 
     Raises:
-        ValueError: clips without a record; a warm start from a base model of another width, or beside a
-            given aligner.
+        ValueError: clips without a record; a store with other colours or shapes; a warm start from a base
+            model of another width, or beside a given aligner.
         FileNotFoundError: the base model is not on this machine (noisy formulation, warm start).
 
     Source: Eq. (2) to (5), Sec. 4.2.1.
     """
     config = cfg.pretrain_structure
     stream = training_stream(store, train_ids, config, cfg.seed)
+    check_colormap(cfg, store)
+    check_record(cfg, store, train_ids)
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
     if aligner is not None and cfg.structure.warm_start:
@@ -77,6 +80,7 @@ def pretrain_structure(
         seed_everything(cfg.seed)
         aligner = warm_structure_aligner(cfg) if cfg.structure.warm_start else new_structure_aligner(cfg)
     trained = trainable(copy.deepcopy(aligner), config)
+    record_teachers(trained, store)
     objective = StructureObjective(trained, table)
     task = Task(
         objective=objective,
@@ -118,16 +122,19 @@ def pretrain_identity(
         One log per step, see `train`; nothing is trained before the first is asked for.
 
     Raises:
-        ValueError: clips without a record.
+        ValueError: clips without a record, or a store with other colours or shapes.
 
     Source: Eq. (6), (7), Sec. 4.2.2.
     """
     config = cfg.pretrain_identity
     stream = training_stream(store, train_ids, config, cfg.seed)
+    check_colormap(cfg, store)
+    check_record(cfg, store, train_ids)
     if aligner is None:
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
     trained = trainable(copy.deepcopy(aligner), config)
+    record_teachers(trained, store)
     identity = cfg.identity
     objective = IdentityObjective(
         trained, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift

@@ -21,7 +21,7 @@ from semrepa.models.lora import add_lora
 from semrepa.models.structure import StructureAligner
 from semrepa.models.transformer import compile_blocks
 from semrepa.runtime import pick_device
-from semrepa.training.alignment import Aligners, check_available, wanted_losses
+from semrepa.training.alignment import Aligners
 from semrepa.training.evaluate import Heldout
 from semrepa.training.portion import NETWORK, own_random_numbers
 from semrepa.training.processes import this_process
@@ -209,32 +209,6 @@ def load_aligners(cfg: Config) -> Aligners:
     structure = _load(StructureAligner, cfg, "structure")
     identity = _load(IdentityAligner, cfg, "identity")
     return Aligners(structure=structure, identity=identity)
-
-
-def check_aligners(cfg: Config, aligners: Aligners) -> None:
-    """Refuse aligners that are missing, or that were trained for something else than the run says.
-
-    Args:
-        cfg: settings of the run.
-        aligners: loaded aligners.
-
-    Raises:
-        ValueError: names the setting, what the aligner was trained with, and what to do.
-    """
-    check_available(wanted_losses(cfg.loss), aligners, cfg.structure)
-    pairs = []
-    if aligners.structure:
-        trained = aligners.structure.config
-        pairs.append(("structure.input", cfg.structure.input, trained.structure_input))
-        pairs.append(("depth.colormap", cfg.depth.colormap, trained.colormap))
-    if aligners.identity:
-        pairs.append(("identity.use_depth", cfg.identity.use_depth, aligners.identity.config.use_depth))
-    for name, wanted, got in pairs:
-        if wanted != got:
-            raise ValueError(
-                f"{name}: got {wanted!r} with an aligner trained with {got!r}; expected the same; "
-                f"set {name} to {got!r}, or pretrain an aligner with {wanted!r} and name its folder"
-            )
 
 
 def _load(kind: type[M], cfg: Config, role: Literal["structure", "identity"]) -> M | None:

@@ -14,9 +14,9 @@ from semrepa.models.cogvideox import predict_v
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
 from semrepa.training.alignment import Aligners
+from semrepa.training.checks import check_aligners
 from semrepa.training.log import read_metrics
 from semrepa.training.pretrain import new_identity_aligner, new_structure_aligner, pretrain_identity
-from semrepa.training.sources import check_aligners
 from tests.tiny import tiny_noise_scheduler, tiny_text, tiny_transformer, tiny_vae
 
 

@@ -1,8 +1,10 @@
 import pytest
 import torch
+import torch.utils.flop_counter
 from diffusers.video_processor import VideoProcessor
 
 from semrepa.models.latents import decode, encode, encode_image, repeat_first, to_frames, to_pixels
+from semrepa.models.single_frame import single_frames
 from semrepa.runtime import autocast
 from tests.tiny import tiny_vae
 
@@ -122,3 +124,16 @@ def test_first_latent_frame_is_repeated_in_front():
     padded = repeat_first(latents, 5)
     assert torch.equal(padded[:, 2:], latents)
     assert torch.equal(padded[:, :2], latents[:, :1].expand(-1, 2, -1, -1, -1))
+
+
+def test_single_frames_take_the_short_way_to_the_same_latents() -> None:
+    vae = tiny_vae()
+    pixels = torch.rand(2, 1, 3, 32, 48) * 2 - 1
+    usual = encode_image(vae, pixels)
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as whole:
+        encode_image(vae, pixels)
+    with single_frames(vae), torch.utils.flop_counter.FlopCounterMode(display=False) as third:
+        short = encode_image(vae, pixels)
+    assert third.get_total_flops() < 0.4 * whole.get_total_flops()
+    torch.testing.assert_close(short, usual, rtol=1e-4, atol=1e-5)
+    assert torch.equal(encode_image(vae, pixels), usual)

@@ -13,50 +13,70 @@ def ask():
 
 
 def test_one_process_stops_after_the_step_and_at_once_when_asked_again():
+    done = []
+
+    def step(held, times):
+        with held.step():
+            for _ in range(times):
+                ask()
+            done.append(held.asked)
+
     with HeldBack() as held:
-        with pytest.raises(KeyboardInterrupt), held.step():
-            ask()
-            assert held.asked
-        with pytest.raises(KeyboardInterrupt), held.step():
-            ask()
-            ask()
-            pytest.fail("went on")
+        with pytest.raises(KeyboardInterrupt):
+            step(held, 1)
+        assert done == [True]
+        with pytest.raises(KeyboardInterrupt):
+            step(held, 2)
+        assert done == [True]
         with pytest.raises(KeyboardInterrupt):
             ask()  # between steps nothing is held back
 
 
 def test_several_processes_stop_where_they_agree():
     told, handler = [], signal.getsignal(signal.SIGINT)
-    with HeldBack(lambda number: told.append(number) or (number if len(told) > 2 else 0)) as held:
-        ask()  # between steps too
-        with held.step():
-            ask()
-            ask()
-        with held.step():
-            assert held.asked
-        with pytest.raises(KeyboardInterrupt), held.step():
-            pass
+
+    def agree(number):
+        told.append(number)
+        return number if len(told) == 3 else 0
+
+    def run():
+        with HeldBack(agree) as held:
+            ask()  # between steps too
+            for _ in range(3):
+                with held.step():
+                    ask()
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
     assert told == [signal.SIGINT] * 3
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def steps(agree, work=lambda: None, after=lambda: None):
+    with HeldBack(agree) as held:
+        with held.step():
+            work()
+        after()
+
+
 def test_a_process_that_was_not_asked_stops_as_the_others_do():
-    with HeldBack(lambda _: signal.SIGINT) as held, pytest.raises(KeyboardInterrupt), held.step():
-        assert not held.asked
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with HeldBack(lambda _: signal.SIGTERM) as held, pytest.raises(SystemExit, match="143"), held.step():
-        pass
+    with pytest.raises(KeyboardInterrupt):
+        steps(lambda _: signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(SystemExit, match="143"):
+        steps(lambda _: signal.SIGTERM)
 
 
-def test_an_error_in_a_step_comes_first():
-    for agree in (None, lambda number: number):
-        with pytest.raises(ZeroDivisionError), HeldBack(agree) as held, held.step():
-            ask()
-            raise ZeroDivisionError
+@pytest.mark.parametrize("agree", [None, lambda number: number])
+def test_an_error_in_a_step_comes_first(agree):
+    def fail():
+        ask()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        steps(agree, fail)
 
 
 def test_a_request_after_the_last_step_is_not_lost():
-    with pytest.raises(KeyboardInterrupt), HeldBack(lambda _: 0) as held:
-        with held.step():
-            pass
-        ask()
+    with pytest.raises(KeyboardInterrupt):
+        steps(lambda _: 0, after=ask)
