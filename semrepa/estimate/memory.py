@@ -134,7 +134,7 @@ def structure_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) ->
     """
     config, precision = cfg.pretrain_structure, _precision(gpu)
     clips, again = clips_per_gpu(config, gpus), config.gradient_checkpointing
-    parts = _state(sizes.structure, config, gpus)
+    parts = _state(sizes.structure, config)
     parts["activations"] = clips * step_bytes(
         sizes.aligner, trained=True, precision=precision, checkpointing=again
     )
@@ -157,7 +157,7 @@ def identity_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> 
         Memory of one GPU.
     """
     clips = clips_per_gpu(cfg.pretrain_identity, gpus)
-    parts = _state(sizes.identity, cfg.pretrain_identity, gpus)
+    parts = _state(sizes.identity, cfg.pretrain_identity)
     parts["activations"] = _identity_kept(cfg, clips, gpu=gpu, trained=True)
     how = _counted(clips)
     return Memory(stage="identity aligner", how=how, parts=_with_scratch(parts, sizes.identity))
@@ -179,7 +179,7 @@ def finetuning(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> list[Memor
     clips, precision = clips_per_gpu(cfg.finetune, gpus), _precision(gpu)
     found = []
     for again in (chosen, not chosen):
-        parts = _state(sizes.transformer, cfg.finetune, gpus) | _frozen_beside(cfg, sizes, gpu)
+        parts = _state(sizes.transformer, cfg.finetune) | _frozen_beside(cfg, sizes, gpu)
         parts |= _finetuning_peak(cfg, sizes, clips, precision, checkpointing=again)
         how = f"{_counted(clips)}, float32 AdamW, " + ("checkpointed" if again else "all activations kept")
         parts = _with_scratch(parts, sizes.transformer)
@@ -256,10 +256,9 @@ def _frozen_beside(cfg: Config, sizes: Sizes, gpu: bool) -> dict[str, float]:
     return {"frozen weights": float(vae + structure + identity)}
 
 
-def _state(count: int, config: TrainConfig, gpus: int) -> dict[str, float]:
-    """What is trained; several processes hold gradients twice, themselves and in buckets to be exchanged."""
-    gradient = 8 if gpus > 1 else 4
-    return state_bytes(count, gradient=gradient, average=0 if config.ema is None else 4)
+def _state(count: int, config: TrainConfig) -> dict[str, float]:
+    """What is trained, as each of several processes holds it; gradients lie in what they exchange."""
+    return state_bytes(count, average=0 if config.ema is None else 4)
 
 
 def _with_scratch(parts: dict[str, float], count: int) -> dict[str, float]:

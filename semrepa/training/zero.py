@@ -4,7 +4,9 @@ There the network holds bfloat16 weights, and the float32 ones are cut up, with 
 the processes. All functions have to be called by all processes.
 """
 
+import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,9 +25,9 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     Returns:
         Weight by name, on the CPU.
     """
-    from deepspeed.utils import safe_get_full_fp32_param
-
-    found = {name: safe_get_full_fp32_param(weight).cpu() for name, weight in _trained(model).items()}
+    found = {
+        name: _deepspeed().safe_get_full_fp32_param(weight).cpu() for name, weight in _trained(model).items()
+    }
     weight_names = {name for name, _ in model.named_parameters()}
     buffers = {name: value for name, value in model.state_dict().items() if name not in weight_names}
     return {**found, **{name: value.cpu().contiguous() for name, value in buffers.items()}}
@@ -38,10 +40,8 @@ def load_weights(model: nn.Module, values: Mapping[str, Tensor]) -> None:
         model: network.
         values: weight by name.
     """
-    from deepspeed.utils import safe_set_full_fp32_param
-
     for name, weight in _trained(model).items():
-        safe_set_full_fp32_param(weight, values[name].to(weight.device))
+        _deepspeed().safe_set_full_fp32_param(weight, values[name].to(weight.device))
 
 
 def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -54,13 +54,11 @@ def optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[
     Returns:
         What the state of an AdamW in one process would be.
     """
-    from deepspeed.utils import safe_get_full_optimizer_state
-
     steps = next(iter(optimizer.state.values()))["step"]
     state = {
         place: {
             "step": torch.as_tensor(float(steps)),
-            **{name: safe_get_full_optimizer_state(weight, name).cpu() for name in STATES},
+            **{name: _deepspeed().safe_get_full_optimizer_state(weight, name).cpu() for name in STATES},
         }
         for place, weight in enumerate(_trained(model).values())
     }
@@ -77,14 +75,19 @@ def load_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, state: Ma
         optimizer: as accelerate gives it.
         state: from `optimizer_state`, or of an AdamW in one process.
     """
-    from deepspeed.utils import safe_set_full_optimizer_state
-
     for place, weight in enumerate(_trained(model).values()):
         for name in STATES:
-            safe_set_full_optimizer_state(weight, state["state"][place][name].to(weight.device), name)
+            _deepspeed().safe_set_full_optimizer_state(
+                weight, state["state"][place][name].to(weight.device), name
+            )
     for kept in optimizer.state.values():
         kept["step"] = torch.as_tensor(float(state["state"][0]["step"]))
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def _deepspeed() -> ModuleType:
+    """DeepSpeed's access to what it has cut up; `processes` has made sure that it is installed."""
+    return importlib.import_module("deepspeed.utils")
