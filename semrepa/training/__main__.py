@@ -1,11 +1,11 @@
 """Train from the command line, on one process or many.
 
     python -m semrepa.training structure --config config.json --store cache/store --run-dir runs/structure
-    accelerate launch --config_file semrepa/training/accelerate/fsdp2.yaml -m semrepa.training finetune \\
-        --config config.json --store cache/store --run-dir runs/a
+    accelerate launch --config_file FILE -m semrepa.training finetune --config config.json --store ...
 
-The clips are those of the store; `--index` says which of them are held out (its field `split`). SIGTERM ends a
-run after the step in progress, with a checkpoint, as Ctrl-C does; docs/TRAINING.md tells more.
+FILE says how many processes there are and what each holds; those of `semrepa/training/accelerate` are ready.
+The clips are those of the store; `--index` says which of them are held out (its field `split`). SIGTERM ends
+a run after the step in progress, with a checkpoint, as Ctrl-C does; docs/TRAINING.md tells more.
 """
 
 import argparse

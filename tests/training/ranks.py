@@ -2,7 +2,7 @@
 
     ranks.py INPUTS OUT JOB...
 
-Each process writes what came of a job to `OUT/JOB.<number>.json`. Tests run the same functions in one process.
+Each process writes what came of a job to `OUT/JOB.<number>.json`. Tests run the same functions alone, too.
 """
 
 import json

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from accelerate.commands.config.config_args import load_config_from_file
 from diffusers import CogVideoXImageToVideoPipeline
 from safetensors.torch import load_file
 from training import ranks
-from training.clips import TRAIN
+from training.clips import HELDOUT, TRAIN
 
-from semrepa.config import override
+from semrepa.config import Config, override
+from semrepa.models.identity import IdentityAligner
 from semrepa.training.checkpoint import latest_checkpoint
 from semrepa.training.floors import sample
 from semrepa.training.log import read_metrics
@@ -44,32 +46,28 @@ def _float32(float32):
     """The runs in this process, as those of the others."""
 
 
-def launch(file, inputs, out, jobs):
-    """Run some jobs in two processes; gives what each of the two says of each job."""
+def started(kind, *arguments):
+    """Two processes on CPUs, started with one of the files."""
+    file = next(file for file in FILES if file.stem == kind)
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
-    command += ["--num_processes", "2", "--main_process_port", "0", str(ROOT / "tests/training/ranks.py")]
-    env = {
-        **os.environ,
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(
-        [*command, str(inputs), str(out), *jobs],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    command += ["--num_processes", "2", "--main_process_port", "0", *map(str, arguments)]
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    env = {**os.environ, **paths, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def launch(kind, inputs, out, jobs):
+    """Run some jobs in two processes; gives what each of the two says of each job."""
+    done = started(kind, ROOT / "tests/training/ranks.py", inputs, out, *jobs)
+    _, errors = done.communicate(timeout=600)
+    assert done.returncode == 0, errors[-4000:]
     return {job: [json.loads((out / f"{job}.{n}.json").read_text()) for n in range(2)] for job in jobs}
 
 
 @pytest.fixture(scope="module")
 def ddp(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("ddp")
-    return out, launch(FILES[[file.stem for file in FILES].index("two_cpus")], inputs, out, ranks.DDP_JOBS)
+    return out, launch("two_cpus", inputs, out, ranks.DDP_JOBS)
 
 
 def assert_close(logs, others, tolerance):
@@ -117,6 +115,8 @@ def test_two_processes_equal_one(ddp, inputs, tmp_path, job, stage, accumulate):
     assert first == second
     assert_close(first, expected, 1e-5)
     assert_same_weights(out / job, tmp_path / "one", 1e-5)
+    start, same = (read_metrics(folder)[0]["eval"] for folder in (out / job, tmp_path / "one"))
+    assert start == pytest.approx(same, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -137,6 +137,38 @@ def test_a_request_to_one_process_stops_all_after_the_same_step(ddp, inputs, tmp
     assert [log["step"] for log in rest] == [3, 4, 5]
     assert_close(rest, whole[2:], 1e-5)
     assert_same_weights(out / "told", tmp_path / "one", 1e-5)
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_launcher_ends_the_command_line_with_a_checkpoint(inputs, tmp_path):
+    rows = [(name, "train") for name in TRAIN] + [(name, "heldout") for name in HELDOUT]
+    lines = [{"id": name, "path": f"{name}.mp4", "caption": "a", "split": split} for name, split in rows]
+    for line in lines:
+        (tmp_path / line["path"]).touch()
+    (tmp_path / "index.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    override(Config.load(inputs / "config.json"), {"pretrain_identity.steps": 10**6}).save(
+        tmp_path / "long.json"
+    )
+    files = [
+        "--config",
+        tmp_path / "long.json",
+        "--store",
+        inputs / "store",
+        "--index",
+        tmp_path / "index.jsonl",
+    ]
+    run = started("two_cpus", "-m", "semrepa.training", "identity", *files, "--run-dir", tmp_path / "run")
+    until = time.monotonic() + 240
+    while not (tmp_path / "run" / "metrics.jsonl").is_file() or len(read_metrics(tmp_path / "run")) < 3:
+        assert run.poll() is None and time.monotonic() < until
+        time.sleep(0.2)
+    run.terminate()
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode, errors
+    last = read_metrics(tmp_path / "run")[-1]["step"]
+    assert 1 < last < 10**6
+    assert latest_checkpoint(tmp_path / "run").name == f"step-{last:06d}"
+    IdentityAligner.from_pretrained(tmp_path / "run" / "identity_aligner")
 
 
 @pytest.mark.slow
@@ -181,7 +213,7 @@ def test_balance_is_that_of_the_whole_batch(ddp, inputs, tmp_path):
 def fsdp(inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("fsdp")
     list(ranks.finetuning(inputs, out / "one", steps=1))
-    return out, launch(FILES[[file.stem for file in FILES].index("fsdp2")], inputs, out, ranks.FSDP_JOBS)
+    return out, launch("fsdp2", inputs, out, ranks.FSDP_JOBS)
 
 
 @pytest.mark.slow
