@@ -235,7 +235,7 @@ def image_condition(
     """
     if (noise_mean is None) != (noise_std is None):
         raise ValueError(f"got noise_mean={noise_mean} and noise_std={noise_std}; expected both or neither")
-    pixels = to_pixels(first_frames[:, None].to(vae.device))
+    pixels = to_pixels(first_frames[:, None].to(next(vae.parameters()).device))
     batch = len(pixels)
     if noise_mean is not None and noise_std is not None:
         strength = torch.exp(noise_mean + noise_std * _randn((batch, 1, 1, 1, 1), pixels, generator))

@@ -143,8 +143,9 @@ def posterior_latents(vae: AutoencoderKLCogVideoX, pixels: Pixels, generator: Ge
         height // ratio,
         width // ratio,
     )
-    with autocast(vae.device):
-        posterior = vae.encode(_flip(pixels.to(vae.device, vae.dtype)), return_dict=False)[0]
+    first = next(vae.parameters())  # vae.device and vae.dtype look through all layers
+    with autocast(first.device):
+        posterior = vae.encode(_flip(pixels.to(first.device, first.dtype)), return_dict=False)[0]
     latents = _flip(posterior.mode() if generator is None else posterior.sample(generator)).float()
     if latents.shape != expected:
         raise ValueError(

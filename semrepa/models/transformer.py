@@ -39,7 +39,7 @@ def call_transformer(
     """
     config: Any = transformer.config
     _check_inputs(config, latents, prompt_embeds)
-    dtype = transformer.dtype
+    dtype = transformer.patch_embed.proj.weight.dtype  # transformer.dtype looks through all layers
     # Blocks that are run again in the backward pass are so outside this context, and must do the same there.
     attention = nullcontext() if transformer.gradient_checkpointing else training_attention(latents.device)
     with attention:
@@ -117,8 +117,9 @@ def rotary(
         tokens = -(-frames // config.patch_size_t)
         size = (base_height, base_width)
         kind = {"crops_coords": None, "temporal_size": tokens, "grid_type": "slice", "max_size": size}
+    device = transformer.patch_embed.proj.weight.device
     cosines, sines = get_3d_rotary_pos_embed(
-        embed_dim=config.attention_head_dim, grid_size=grid, device=transformer.device, **kind
+        embed_dim=config.attention_head_dim, grid_size=grid, device=device, **kind
     )
     return cosines, sines
 

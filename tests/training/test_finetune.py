@@ -2,14 +2,17 @@
 
 import dataclasses
 import itertools
+import shutil
 import weakref
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import Config, override
 from semrepa.diffusion import alphas_cumprod
+from semrepa.models.transformer import compile_blocks
 from semrepa.training import finetune as finetune_module
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
@@ -256,3 +259,59 @@ def test_balance_is_the_same_with_gradient_checkpointing(objective, batch, float
     objective.transformer.enable_gradient_checkpointing()
     assert objective.balance(clips) == plain
     objective.transformer.disable_gradient_checkpointing()
+
+
+def test_frozen_aligner_can_save_memory_too(run, aligners, float32, monkeypatch):
+    calls, block = [], type(aligners.structure.transformer.transformer_blocks[0])
+    forward = block.forward
+    monkeypatch.setattr(block, "forward", lambda self, *a, **k: calls.append(1) or forward(self, *a, **k))
+
+    def numbers(name, **changes):
+        calls.clear()
+        logs = list(run(name, {"finetune.steps": 2, **changes}, heldout_ids=()))
+        return [(log.loss, log.grad_norm) for log in logs], len(calls)
+
+    (kept, few), (again, many) = (
+        numbers("kept"),
+        numbers("again", **{"structure.gradient_checkpointing": True}),
+    )
+    assert again == kept
+    assert many - few == 2 * len(aligners.structure.transformer.transformer_blocks)
+    aligners.structure.disable_gradient_checkpointing()
+
+
+def test_bfloat16_weights_are_trained_and_go_on_exactly(run, parts, tmp_path):
+    low = {"finetune": {"weights_dtype": "bfloat16", "steps": 4}}
+    whole = [(log.loss, log.grad_norm) for log in run("whole", low, heldout_ids=())]
+    stream = run("parts", low, heldout_ids=())
+    begun = [(log.loss, log.grad_norm) for log in itertools.islice(stream, 2)]
+    stream.close()
+    assert begun + [(log.loss, log.grad_norm) for log in run("parts", low, heldout_ids=())] == whole
+    saved = load_file(tmp_path / "whole" / "transformer" / "diffusion_pytorch_model.safetensors")
+    assert {value.dtype for value in saved.values()} == {torch.bfloat16}
+    assert read_metrics(tmp_path / "whole")[0]["optimizer"].endswith("bfloat16 weights rounded at random")
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_same_losses(run, float32):
+    if shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on a CPU")
+    short = {"finetune.steps": 2, "loss": {"weight_struct": 0.0, "weight_id": 0.0}}
+    eager = [(log.loss, log.grad_norm) for log in run("eager", short, heldout_ids=())]
+    compiled = run("compiled", {**short, "finetune.compile": True}, heldout_ids=())
+    found = [(log.loss, log.grad_norm) for log in compiled]
+    assert found == [pytest.approx(pair, rel=1e-4) for pair in eager]
+
+
+def test_a_network_without_transformer_blocks_is_not_compiled(aligners):
+    with pytest.raises(ValueError, match="compile: got a IdentityAligner, which has no transformer blocks"):
+        compile_blocks(aligners.identity)
+
+
+def test_learning_rate_zero_gives_identical_answers(run, parts, objective, batch, tmp_path):
+    list(run(changes={"finetune": {"lr": 0.0, "steps": 2, "weight_decay": 0.5}}))
+    saved = type(parts.transformer).from_pretrained(tmp_path / "run" / "transformer")
+    other = CombinedObjective(saved, objective.frozen, objective.cfg)
+    with torch.no_grad():
+        ours, theirs = (made.predict(whole(made, batch)).v_pred for made in (objective, other))
+    assert torch.equal(ours, theirs)

@@ -205,6 +205,32 @@ def test_other_settings_are_refused_with_a_list(tmp_path):
     ]
 
 
+def test_allowed_settings_may_differ_but_not_those_a_checkpoint_depends_on(tmp_path, caplog):
+    next(run(tmp_path))
+    other = dataclasses.replace(CONFIG, lr=0.2, betas=(0.8, 0.95))
+    message = r"train\.betas: .*\nGive the same .*--allow-change train\.betas"
+    with pytest.raises(ValueError, match=message) as error:
+        next(run(tmp_path, config=other, allow_change=["train.lr"]))
+    assert "train.lr" not in str(error.value)
+    assert next(run(tmp_path, config=other, allow_change=["train"])).lr == pytest.approx(0.2)
+    assert "train.lr has changed from 0.1 to 0.2, as allowed" in caplog.text
+    without = dataclasses.replace(other, ema=None)
+    with pytest.raises(
+        ValueError, match=r"train\.ema: checkpoint 0\.9, now None \(must not differ\)"
+    ) as error:
+        next(run(tmp_path, config=without, allow_change=["train"]))
+    assert "--allow-change" not in str(error.value)
+
+
+def test_checkpoints_come_by_minutes_too(tmp_path, monkeypatch):
+    clock = itertools.count(0, 30)
+    monkeypatch.setattr("semrepa.training.loop.time.monotonic", lambda: next(clock))
+    config = dataclasses.replace(CONFIG, checkpoint_minutes=1.2, keep=100)
+    list(itertools.islice(run(tmp_path, config=config), 6))
+    steps = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert steps[:2] == ["step-000003", "step-000006"]
+
+
 def test_differences_name_what_is_absent():
     assert differences({"a": {"b": 1}}, {"a": {"c": 2}}) == {
         "a.b": (1, "(absent)"),
@@ -227,7 +253,17 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
             weights.unlink()
         case "manifest":
             (folder / "checkpoint.json").write_text("{")
-    with pytest.raises(ValueError, match=f"delete {folder}"):
+    with pytest.raises(ValueError, match=f"delete {folder} to go on from the start, as none is older"):
+        next(run(tmp_path))
+
+
+def test_damaged_checkpoint_names_the_good_one_before_it(tmp_path):
+    list(itertools.islice(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1)), 3))
+    folder = latest_checkpoint(tmp_path)
+    (folder / "state.pt").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=f"delete {folder} to go on from the checkpoint before it, step-000002"
+    ):
         next(run(tmp_path))
 
 
@@ -239,11 +275,9 @@ def test_unfinished_checkpoint_does_not_count(tmp_path):
 
 
 def test_old_checkpoints_are_removed(tmp_path):
-    list(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1)))
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
-        "step-000007",
-        "step-000008",
-    ]
+    list(run(tmp_path, config=dataclasses.replace(CONFIG, checkpoint_every=1, keep=3)))
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-000006", "step-000007", "step-000008"]
     manifest = json.loads((latest_checkpoint(tmp_path) / "checkpoint.json").read_text())
     assert manifest["step"] == 8
     assert manifest["recipe"]["seed"] == 5
@@ -256,6 +290,8 @@ def test_learning_rate_schedules():
     assert cosine[:3] == pytest.approx([0.05, 0.1, 0.1])
     assert cosine[5] == pytest.approx(0.05)
     assert 0 < cosine[7] < 0.01
+    linear = [learning_rate(dataclasses.replace(CONFIG, schedule="linear"), step) for step in range(1, 9)]
+    assert linear == pytest.approx([0.05, 0.1, *[0.1 * (1 - done / 6) for done in range(6)]])
     assert all(a > b for a, b in itertools.pairwise(cosine[2:]))
 
 

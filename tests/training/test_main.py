@@ -34,6 +34,25 @@ def test_a_stage_runs_from_files(cfg, store, index, tmp_path, capsys):
     IdentityAligner.from_pretrained(tmp_path / "run" / "identity_aligner")
 
 
+def test_settings_may_change_where_the_command_line_allows_it(cfg, store, index, tmp_path):
+    def run(rate, *more):
+        override(cfg, {"pretrain_identity": {"steps": 2, "lr": rate}}).save(tmp_path / "config.json")
+        files = [
+            "--config",
+            str(tmp_path / "config.json"),
+            "--store",
+            str(store.folder),
+            "--index",
+            str(index),
+        ]
+        main(["identity", *files, "--run-dir", str(tmp_path / "run"), "--heldout", "0", *more])
+
+    run(1e-3)
+    with pytest.raises(ValueError, match=r"train\.lr: checkpoint 0\.001, now 0\.002"):
+        run(2e-3)
+    run(2e-3, "--allow-change", "train.lr")
+
+
 def test_clips_are_divided_as_the_index_says(store, index):
     assert split_ids(store, index) == (list(TRAIN), list(HELDOUT))
     index.write_text(index.read_text().splitlines(keepends=True)[-1])
