@@ -26,7 +26,7 @@ class HeldBack:
 
         Args:
             agree: with several processes, makes the number of a signal (0: none) known to all, see
-                `Processes.agreed_signal`; None: one process.
+                `processes.agreed_signal`; None: one process.
         """
         self._agree = agree
         self._waiting: list[int] = []

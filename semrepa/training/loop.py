@@ -33,8 +33,9 @@ from semrepa.training.guards import BadSteps, check_unchanged, checksums
 from semrepa.training.interrupts import HeldBack
 from semrepa.training.log import StepLog, append_line, cut_log, measured, set_aside
 from semrepa.training.optimizer import describe, make_optimizer, set_rate
+from semrepa.training.parallel import Processes
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
-from semrepa.training.processes import Processes, summed
+from semrepa.training.processes import agreed_checkpoint, agreed_signal, summed
 from semrepa.training.schedules import learning_rate
 from semrepa.training.sharding import trained_weights, whole_states
 
@@ -112,7 +113,7 @@ def train(
         SystemExit: raised by the program's own handler of SIGTERM; the same.
     """
     run = _Run(task, config, Path(run_dir), seed)
-    with HeldBack(run.processes.agreed_signal if run.processes.count > 1 else None) as held:
+    with HeldBack(agreed_signal if run.processes.count > 1 else None) as held:
         run.start(config.resume if resume is None else resume, allow_change)
         shares = task.batches(run.step)
         try:
@@ -153,7 +154,7 @@ class _Run:
     def start(self, resume: bool, allow_change: Sequence[str]) -> None:
         """Take up the run of the folder, or start a new one with an evaluation of the untrained model."""
         found = latest_checkpoint(self.run_dir) if resume else None
-        folder = self.processes.agreed_checkpoint(self.run_dir, found)
+        folder = agreed_checkpoint(self.run_dir, found)
         if folder:
             self._go_on(folder, allow_change)
         if self.processes.is_main:

@@ -23,8 +23,9 @@ from semrepa.training import alignment, combined, objectives
 from semrepa.training.finetune import finetune
 from semrepa.training.objectives import IdentityObjective, StructureObjective
 from semrepa.training.optimizer import make_optimizer
+from semrepa.training.parallel import Processes
 from semrepa.training.pretrain import new_structure_aligner, pretrain_identity, pretrain_structure
-from semrepa.training.processes import Processes, this_process
+from semrepa.training.processes import this_process
 from semrepa.training.sharding import local
 
 SMALL = {"steps": 3, "batch_size": 4, "lr": 1e-4, "eval_every": 2, "checkpoint_every": 2}

@@ -8,7 +8,7 @@ from torch import nn
 
 from semrepa.config import TrainConfig
 from semrepa.training import zero
-from semrepa.training.processes import Processes
+from semrepa.training.parallel import Processes
 
 CONFIG = TrainConfig(steps=1, batch_size=2, lr=0.1, warmup=0, checkpoint_every=1, eval_every=1)
 
