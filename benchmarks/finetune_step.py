@@ -32,7 +32,6 @@ from semrepa.config import full, mini, override
 from semrepa.data.dataset import StoreDataset
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import add_noise, velocity
-from semrepa.estimate.formulas import step_flops
 from semrepa.estimate.networks import identity_aligner, latent_shape, structure_aligner
 from semrepa.estimate.tables import aligned, digits
 from semrepa.estimate.work import Sizes, sizes_of
@@ -179,13 +178,9 @@ class Bench:
         return step
 
     def flops(self, changes: dict[str, object]) -> float:
-        """FLOP of a step by the estimate's formulas; with LoRA, frozen weights need no gradients."""
+        """FLOP of a step by the estimate's formulas."""
         cfg = override(self.cfg, changes)
-        work = {part.part: part.flops for part in finetuning_work(cfg, self.sizes)}
-        if cfg.finetune.mode == "full":
-            return sum(work.values())
-        others = sum(flops for part, flops in work.items() if not part.startswith("transformer"))
-        return others + step_flops(self.sizes.clip, trained=False)
+        return sum(part.flops for part in finetuning_work(cfg, self.sizes))
 
 
 def in_turns(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

@@ -33,7 +33,9 @@ from semrepa.models.video_depth_anything import VideoDepthAnything
 from semrepa.runtime import autocast
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
+from semrepa.training.optimizer import make_optimizer
 from semrepa.training.portion import portions
+from semrepa.training.sources import trainable
 
 TINY_TRANSFORMER = OFFICIAL["CogVideoX-5b-I2V"] | {
     "num_attention_heads": 2,
@@ -134,10 +136,10 @@ def transformer_step(scale: Scale) -> Case:
 
 
 def finetuning_step(scale: Scale) -> Case:
-    """A whole step as the kit trains: float32 AdamW, both aligners, the first frame through the VAE."""
+    """A whole step as the config trains: optimiser, both aligners, the first frame through the VAE."""
     cfg, device, given = scale.cfg, scale.device, scale.sizes.given
-    transformer = blueprint("transformer", given["transformer"], device=device).train()
-    transformer.enable_gradient_checkpointing()
+    transformer = blueprint("transformer", given["transformer"], device=device)
+    transformer = trainable(transformer, cfg.finetune).train()
     aligners = Aligners(
         structure=freeze(structure_aligner(cfg, device)),
         identity=freeze(identity_aligner(cfg.identity, device)),
@@ -150,7 +152,7 @@ def finetuning_step(scale: Scale) -> Case:
         empty_prompt=torch.zeros(text, device=device),
     )
     objective = CombinedObjective(transformer, frozen, cfg)
-    optimizer = torch.optim.AdamW(transformer.parameters(), lr=1e-6)
+    optimizer = make_optimizer(list(transformer.parameters()), cfg.finetune)
     video = cfg.video
     batch = Batch(
         latents=scale.latents(),

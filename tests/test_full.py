@@ -33,7 +33,8 @@ SMALL = {
     "data.trim_text": True,
     "people.detector": "face",
     "generate": {"num_inference_steps": 2, "guidance_scale": 2.0},
-    **dict.fromkeys(("pretrain_structure", "pretrain_identity", "finetune"), STAGE),
+    **dict.fromkeys(("pretrain_structure", "pretrain_identity"), STAGE),
+    "finetune": {**STAGE, "optimizer": "adamw"},  # bitsandbytes is optional
 }
 
 

@@ -89,6 +89,8 @@ def full() -> Config:
     Returns:
         A new config.
     """
+    long: dict[str, Any] = {"checkpoint_every": 500, "eval_every": 500}
+    averaged: dict[str, Any] = {"warmup": 500, "schedule": "cosine", "ema": 0.999}
     return Config(
         preset="full",
         video=VideoConfig(num_frames=49, height=480, width=720),
@@ -107,36 +109,19 @@ def full() -> Config:
         identity=IdentityConfig(width=64, num_blocks=8),
         image=ImageConfig(),
         loss=LossConfig(),
-        pretrain_structure=TrainConfig(
-            steps=20_000,
-            batch_size=16,
-            lr=1e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
-        pretrain_identity=TrainConfig(
-            steps=30_000,
-            batch_size=64,
-            lr=2e-4,
-            warmup=500,
-            schedule="cosine",
-            ema=0.999,
-            checkpoint_every=500,
-            eval_every=500,
-        ),
+        pretrain_structure=TrainConfig(steps=20_000, batch_size=16, lr=1e-4, **long, **averaged),
+        pretrain_identity=TrainConfig(steps=30_000, batch_size=64, lr=2e-4, **long, **averaged),
         finetune=FinetuneConfig(
             steps=5_000,
             batch_size=8,
             lr=3e-6,
             warmup=200,
+            optimizer="adamw8bit",
+            weights_dtype="bfloat16",
             lora_rank=128,
             lora_alpha=64.0,
             gradient_checkpointing=True,
-            checkpoint_every=500,
-            eval_every=500,
+            **long,
         ),
         generate=GenerateConfig(num_inference_steps=50, guidance_scale=6.0),
     )

@@ -1,11 +1,11 @@
 """How much memory one GPU needs in each stage, part by part."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from semrepa.config import Config, TrainConfig
+from semrepa.config import Config, FinetuneConfig, TrainConfig
 from semrepa.estimate.formulas import (
     Precision,
     block_bytes,
@@ -48,15 +48,18 @@ class Memory:
     """How it is run, where there is a choice."""
     parts: Mapping[str, float]
     """Bytes by part, names from `PARTS`."""
-    chosen: bool = True
-    """Whether the config runs it so."""
-    offered: bool = True
-    """Whether the kit can run it so; False: only what it would take."""
+    changes: Mapping[str, object] = field(default_factory=dict)
+    """Settings by which it would be run so; empty: the config runs it so."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the config runs it so."""
+        return not self.changes
 
     @property
     def standing(self) -> str:
-        """Whether the config, the kit, or neither runs it so, in words."""
-        return "as configured" if self.chosen else "not chosen" if self.offered else "not in the kit"
+        """Whether the config runs it so, in words."""
+        return "as configured" if self.chosen else "not chosen"
 
     @property
     def total(self) -> float:
@@ -74,7 +77,7 @@ def all_memory(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> tuple[Memo
         gpu: as on a GPU, in bfloat16; else as on a CPU, in float32.
 
     Returns:
-        One entry per stage; fine-tuning also as it is not chosen, and as other trainers do it.
+        One entry per stage; fine-tuning also in other ways, see `finetuning`.
     """
     tuned = finetuning(cfg, sizes, gpus=gpus, gpu=gpu)
     return (
@@ -87,8 +90,8 @@ def all_memory(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> tuple[Memo
 
 
 def clips_per_gpu(config: TrainConfig, gpus: int) -> int:
-    """Clips of a batch that one GPU holds."""
-    return -(-config.batch_size // gpus)
+    """Clips of a batch that one GPU holds at a time."""
+    return -(-config.batch_size // (gpus * config.accumulate))
 
 
 def preparation(cfg: Config, sizes: Sizes, *, gpu: bool) -> Memory:
@@ -163,8 +166,12 @@ def identity_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> 
     return Memory(stage="identity aligner", how=how, parts=_with_scratch(parts, sizes.identity))
 
 
+LEAN = {"optimizer": "adamw8bit", "weights_dtype": "bfloat16", "gradient_checkpointing": True}
+"""Settings with which all weights are trained in the least memory."""
+
+
 def finetuning(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> list[Memory]:
-    """Memory of fine-tuning: as the config says, with the other choice of checkpointing, and as others do it.
+    """Memory of fine-tuning: as the config says, and in other ways.
 
     Args:
         cfg: resolved config.
@@ -173,24 +180,40 @@ def finetuning(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> list[Memor
         gpu: see `all_memory`.
 
     Returns:
-        Two entries, and on a GPU a third that is not in the kit: bfloat16 weights with 8-bit AdamW.
+        As configured, and with the other choice of checkpointing; on a GPU also all weights in bfloat16 with
+        8-bit AdamW, and LoRA, where the config does not say so already.
     """
-    chosen = cfg.finetune.gradient_checkpointing
-    clips, precision = clips_per_gpu(cfg.finetune, gpus), _precision(gpu)
-    found = []
-    for again in (chosen, not chosen):
-        parts = _state(sizes.transformer, cfg.finetune) | _frozen_beside(cfg, sizes, gpu)
-        parts |= _finetuning_peak(cfg, sizes, clips, precision, checkpointing=again)
-        how = f"{_counted(clips)}, float32 AdamW, " + ("checkpointed" if again else "all activations kept")
-        parts = _with_scratch(parts, sizes.transformer)
-        found.append(Memory(stage="fine-tuning", how=how, parts=parts, chosen=again == chosen))
-    if not gpu:
-        return found
-    lean = state_bytes(sizes.transformer, weight=2, gradient=2, optimizer=2) | _frozen_beside(cfg, sizes, gpu)
-    lean |= _finetuning_peak(cfg, sizes, clips, "bfloat16", checkpointing=True)
-    how = f"{_counted(clips)}, bfloat16, 8-bit AdamW, checkpointed"
-    found.append(Memory(stage="fine-tuning", how=how, parts=lean, chosen=False, offered=False))
-    return found
+    wanted = [{}, {"gradient_checkpointing": not cfg.finetune.gradient_checkpointing}]
+    if gpu:
+        wanted += [{**LEAN, "mode": "full"}, {"mode": "lora", "gradient_checkpointing": True}]
+    ways: dict[FinetuneConfig, None] = dict.fromkeys(replace(cfg.finetune, **changes) for changes in wanted)
+    return [_finetuning_way(cfg, way, sizes, gpus=gpus, gpu=gpu) for way in ways]
+
+
+def _finetuning_way(cfg: Config, way: FinetuneConfig, sizes: Sizes, *, gpus: int, gpu: bool) -> Memory:
+    """Memory of fine-tuning in one way."""
+    clips, lora = clips_per_gpu(way, gpus), way.mode == "lora"
+    low = way.weights_dtype == "bfloat16" and not lora
+    precision: Precision = "bfloat16" if gpu and low else _precision(gpu)
+    count = _lora_weights(way, sizes) if lora else sizes.transformer
+    parts = _state(count, way) | _frozen_beside(cfg, sizes, gpu)
+    if lora:
+        parts["frozen weights"] += _frozen_size(cfg, gpu) * sizes.transformer
+    again = way.gradient_checkpointing
+    parts |= _finetuning_peak(cfg, sizes, clips, precision, trained=not lora, checkpointing=again)
+    type_ = "bfloat16" if low else "float32"
+    kind = "8-bit AdamW" if way.optimizer != "adamw" else "AdamW"
+    how = f"{_counted(clips)}, {'LoRA' if lora else type_} {kind}, "
+    how += "checkpointed" if again else "all activations kept"
+    usual = asdict(cfg.finetune)
+    changes = {f"finetune.{name}": value for name, value in asdict(way).items() if value != usual[name]}
+    scratch = count if way.optimizer == "adamw" else 0
+    return Memory(stage="fine-tuning", how=how, parts=_with_scratch(parts, scratch), changes=changes)
+
+
+def _lora_weights(way: FinetuneConfig, sizes: Sizes) -> int:
+    """Trained numbers of LoRA: two matrices beside each square one of attention."""
+    return sizes.clip.layers * len(way.lora_targets) * 2 * way.lora_rank * sizes.clip.width
 
 
 def generation(cfg: Config, sizes: Sizes, *, gpu: bool) -> Memory:
@@ -218,7 +241,7 @@ def generation(cfg: Config, sizes: Sizes, *, gpu: bool) -> Memory:
 
 
 def _finetuning_peak(
-    cfg: Config, sizes: Sizes, clips: int, precision: Precision, *, checkpointing: bool
+    cfg: Config, sizes: Sizes, clips: int, precision: Precision, *, trained: bool, checkpointing: bool
 ) -> dict[str, float]:
     """Activations and bfloat16 copies at the peak of a step.
 
@@ -231,13 +254,16 @@ def _finetuning_peak(
     """
     aligners, copies = 0.0, 0.0
     if runs_structure(cfg):
-        aligners = clips * step_bytes(sizes.aligner, trained=False, precision=precision)
+        seen = "float32" if precision == "float32" else "autocast"  # aligners stay in float32
+        aligners = clips * step_bytes(sizes.aligner, trained=False, precision=seen)
         copies = cast_bytes(sizes.aligner, sizes.structure, trained=False)
     if cfg.loss.weight_id:
         aligners += _identity_kept(cfg, clips, gpu=precision != "float32", trained=False)
-    copies = copies if precision == "autocast" else 0.0
+    copies = copies if precision != "float32" else 0.0
+    held = precision == "bfloat16" or not trained  # weights that are in bfloat16 already
     casts = cast_bytes(sizes.clip, sizes.transformer, trained=True) if precision == "autocast" else 0.0
-    how = {"trained": True, "precision": precision}
+    casts = 0.0 if held else casts
+    how = {"trained": trained, "precision": precision}
     if not checkpointing:
         kept = clips * step_bytes(sizes.clip, **how)
         return {"activations": kept + aligners, "bfloat16 copies": casts + copies}
@@ -258,7 +284,14 @@ def _frozen_beside(cfg: Config, sizes: Sizes, gpu: bool) -> dict[str, float]:
 
 def _state(count: int, config: TrainConfig) -> dict[str, float]:
     """What is trained, as each of several processes holds it; gradients lie in what they exchange."""
-    return state_bytes(count, average=0 if config.ema is None else 4)
+    weight = 2 if config.weights_dtype == "bfloat16" else 4
+    return state_bytes(
+        count,
+        weight=weight,
+        gradient=weight,
+        optimizer=8 if config.optimizer == "adamw" else 2,
+        average=0 if config.ema is None else weight,
+    )
 
 
 def _with_scratch(parts: dict[str, float], count: int) -> dict[str, float]:

@@ -206,14 +206,16 @@ def _advice(entry: Memory, memory: tuple[Memory, ...], gpu: Gpu) -> str:
     """What to do about a stage that does not fit."""
     if entry.stage in ("prepare", "generation"):
         return "set model.vae_tiling to True, or use a GPU with more memory"
-    fewer = "" if entry.how.startswith("1 clip") else "use more GPUs or a smaller batch_size"
+    fewer = (
+        "" if entry.how.startswith("1 clip") else "raise accumulate, use more GPUs or a smaller batch_size"
+    )
     if entry.stage == "structure aligner" and "checkpointed" not in entry.how:
         return f"{fewer or 'use a larger GPU'}, or set pretrain_structure.gradient_checkpointing to True"
     others = [other for other in memory if other.stage == entry.stage and not other.chosen]
     fitting = [other for other in others if other.total <= USABLE * gpu.memory]
-    if any(other.offered for other in fitting):
-        return "set finetune.gradient_checkpointing to True"
-    if fitting and not fewer:
-        best = fitting[0]
-        return f"{best.how} would need {best.total / GIB:.0f} GiB, which this kit does not offer yet"
+    simple = [other for other in fitting if list(other.changes) == ["finetune.gradient_checkpointing"]]
+    if simple or (fitting and not fewer):
+        fitting = simple or fitting
+        changes = " and ".join(f"{name} to {value}" for name, value in fitting[0].changes.items())
+        return f"set {changes}: {fitting[0].total / GIB:.0f} GiB"
     return fewer or "use a GPU with more memory"

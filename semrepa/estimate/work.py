@@ -168,8 +168,9 @@ def finetuning(cfg: Config, sizes: Sizes) -> list[Work]:
     Returns:
         The parts: both passes of the transformer and of the aligners, and the first frame through the VAE.
     """
-    forward, backward = forward_flops(sizes.clip), backward_flops(sizes.clip, trained=True)
-    whole = step_flops(sizes.clip, trained=True, checkpointing=cfg.finetune.gradient_checkpointing)
+    full = cfg.finetune.mode == "full"  # LoRA's own products are too small to count
+    forward, backward = forward_flops(sizes.clip), backward_flops(sizes.clip, trained=full)
+    whole = step_flops(sizes.clip, trained=full, checkpointing=cfg.finetune.gradient_checkpointing)
     structure = step_flops(sizes.aligner, trained=False) if runs_structure(cfg) else 0
     structure += forward_flops(sizes.aligner) if structure and cfg.loss.self_target else 0
     identity = 0.0

@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
@@ -201,7 +203,7 @@ class CombinedObjective(nn.Module):
             What it saw and what it answered.
         """
         noisy = add_noise(latents, noise, timesteps, self.frozen.alphas_cumprod)
-        with autocast(noisy.device):
+        with self._precision(noisy.device):
             v_pred = predict_v(self.transformer, noisy, image_latents, prompt_embeds, timesteps)
         return Prediction(
             noise=noise,
@@ -210,6 +212,11 @@ class CombinedObjective(nn.Module):
             v_pred=v_pred,
             alphas_cumprod=self.frozen.alphas_cumprod,
         )
+
+    def _precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """As `autocast`; a transformer all in bfloat16 needs none."""
+        low = {p.dtype for p in self.transformer.parameters()} == {torch.bfloat16}
+        return nullcontext() if low else autocast(device)
 
     def losses(
         self, prediction: Prediction, batch: Batch, wanted: Sequence[str] | None = None

@@ -79,16 +79,10 @@ def finetune(
     """
     stream = training_stream(store, train_ids, cfg.finetune, cfg.seed)
     aligners = aligners or load_aligners(cfg)
-    check_aligners(cfg, aligners)
-    check_colormap(cfg, store)
-    check_teachers(store, aligners)
+    _check(cfg, store, aligners)
     transformer, frozen = _prepare(parts, cfg, aligners)
     check_record(cfg, store, train_ids, transformer=transformer, aligners=aligners)
     objective = CombinedObjective(transformer, frozen, cfg)
-
-    def inspect(portions: Sequence[Portion]) -> Mapping[str, float]:
-        return objective.balance(portions) if (portions[0].step - 1) % balance_every == 0 else {}
-
     task = Task(
         objective=objective,
         batches=stream,
@@ -96,7 +90,7 @@ def finetune(
         evaluate=lambda: objective.heldout(
             heldout_batches(store, heldout_ids, cfg.finetune.batch_size), cfg.seed
         ),
-        inspect=inspect if balance_every else None,
+        inspect=partial(_balance, objective, balance_every) if balance_every else None,
         observe=objective.weights.observe,
         state={"loss_weights": objective.weights},
         frozen=_watched(objective),
@@ -105,6 +99,17 @@ def finetune(
         recipe=_recipe(cfg, store, train_ids, transformer, aligners),
     )
     return train(task, cfg.finetune, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
+
+
+def _check(cfg: Config, store: FeatureStore, aligners: Aligners) -> None:
+    check_aligners(cfg, aligners)
+    check_colormap(cfg, store)
+    check_teachers(store, aligners)
+
+
+def _balance(objective: CombinedObjective, every: int, portions: Sequence[Portion]) -> Mapping[str, float]:
+    """Gradient norms and cosines of the losses, in every so many steps."""
+    return objective.balance(portions) if (portions[0].step - 1) % every == 0 else {}
 
 
 def _prepare(

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,7 +31,7 @@ class HeldBack:
         """
         self._agree = agree
         self._waiting: list[int] = []
-        self._handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+        self._handlers: dict[int, Any] = {}
         self._unbroken = False
 
     @property

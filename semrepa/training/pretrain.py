@@ -1,14 +1,14 @@
 """Pretraining of the two aligners on stored latents (Eq. 2 to 7, Sec. 4.2)."""
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from semrepa.config import Config
+from semrepa.config import Config, TrainConfig
 from semrepa.data.dataset import Batch
 from semrepa.data.store import FeatureStore
 from semrepa.diffusion import alphas_cumprod
@@ -66,9 +66,7 @@ def pretrain_structure(
     Source: Eq. (2) to (5), Sec. 4.2.1.
     """
     config = cfg.pretrain_structure
-    stream = training_stream(store, train_ids, config, cfg.seed)
-    check_colormap(cfg, store)
-    check_record(cfg, store, train_ids)
+    stream = _stream(cfg, store, train_ids, config)
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
     if aligner is not None and cfg.structure.warm_start:
@@ -127,9 +125,7 @@ def pretrain_identity(
     Source: Eq. (6), (7), Sec. 4.2.2.
     """
     config = cfg.pretrain_identity
-    stream = training_stream(store, train_ids, config, cfg.seed)
-    check_colormap(cfg, store)
-    check_record(cfg, store, train_ids)
+    stream = _stream(cfg, store, train_ids, config)
     if aligner is None:
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
@@ -149,6 +145,16 @@ def pretrain_identity(
         recipe=_recipe("pretrain_identity", cfg, "identity", store, train_ids, trained),
     )
     return train(task, config, run_dir, seed=cfg.seed, resume=resume, allow_change=allow_change)
+
+
+def _stream(
+    cfg: Config, store: FeatureStore, train_ids: Sequence[str], config: TrainConfig
+) -> Callable[[int], Iterator[list[Batch]]]:
+    """The clips of a run, after a look at whether they fit the config."""
+    stream = training_stream(store, train_ids, config, cfg.seed)
+    check_colormap(cfg, store)
+    check_record(cfg, store, train_ids)
+    return stream
 
 
 def warm_structure_aligner(cfg: Config) -> StructureAligner:

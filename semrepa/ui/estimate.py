@@ -84,7 +84,7 @@ def memory_figure(estimate: Estimate, *, gpus: Sequence[str] = LINES, title: str
 def _bar(axes: Axes, place: int, entry: Memory, widest: float) -> None:
     """One stage: its parts side by side, its total behind them."""
     left = 0.0
-    alpha = 1.0 if entry.offered else 0.35
+    alpha = 1.0 if entry.chosen else 0.5
     for name in PARTS:
         size = entry.parts.get(name, 0.0) / GIB
         axes.barh(place, size, left=left, height=0.58, color=COLORS[name], alpha=alpha, edgecolor=PAPER)

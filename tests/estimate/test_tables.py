@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from semrepa.config import mini
+from semrepa.config import full, mini, override
 from semrepa.estimate import estimate, summary, tables
 from semrepa.estimate.__main__ import main
 
@@ -21,7 +21,8 @@ def test_tables_are_aligned_and_name_their_units(at_scale):
     assert row.index("transformer") == head.index("part")  # texts begin together
     assert "in GiB" in text
     assert "TB for 730,000 clips" in text
-    assert "warning: fine-tuning" in text
+    kept = estimate(override(full(), {"finetune.gradient_checkpointing": False}), clips=1, gpu="A100")
+    assert "warning: fine-tuning" in summary(kept)
 
 
 def test_small_runs_are_told_in_small_units():

@@ -24,12 +24,12 @@ def test_bars_add_up_to_the_totals(found):
     assert list(ends.values()) == pytest.approx([entry.total / GIB for entry in found.memory])
 
 
-def test_what_the_kit_cannot_run_is_pale_and_says_so(found):
+def test_what_is_not_chosen_is_pale_and_says_so(found):
     axes = memory_figure(found).axes[0]
     texts = [text.get_text() for text in axes.texts]
-    assert sum("(not in the kit)" in text for text in texts) == 1
-    pale = {round(bar.get_y() + bar.get_height() / 2) for bar in axes.patches if bar.get_alpha() == 0.35}
-    assert pale == {place for place, entry in enumerate(found.memory) if not entry.offered}
+    assert sum("(not chosen)" in text for text in texts) == 3
+    pale = {round(bar.get_y() + bar.get_height() / 2) for bar in axes.patches if bar.get_alpha() == 0.5}
+    assert pale == {place for place, entry in enumerate(found.memory) if not entry.chosen}
 
 
 def test_gpus_in_reach_are_lines(found):
