@@ -149,7 +149,7 @@ def structure_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) ->
     """
     config, precision = cfg.pretrain_structure, _precision(gpu)
     clips, again = clips_per_gpu(config, gpus), config.gradient_checkpointing
-    parts = _state(sizes.structure, config, gpus)
+    parts = _state(sizes.structure, config)
     parts["activations"] = clips * step_bytes(
         sizes.aligner, trained=True, precision=precision, checkpointing=again
     )
@@ -172,7 +172,7 @@ def identity_pretraining(cfg: Config, sizes: Sizes, *, gpus: int, gpu: bool) -> 
         Memory of one GPU.
     """
     clips = clips_per_gpu(cfg.pretrain_identity, gpus)
-    parts = _state(sizes.identity, cfg.pretrain_identity, gpus)
+    parts = _state(sizes.identity, cfg.pretrain_identity)
     parts["activations"] = _identity_kept(cfg, clips, gpu=gpu, trained=True)
     how = _counted(clips)
     return Memory(stage="identity aligner", how=how, parts=_with_scratch(parts, sizes.identity))
@@ -208,7 +208,7 @@ def _finetuning_way(cfg: Config, way: FinetuneConfig, sizes: Sizes, *, gpus: int
     low = way.weights_dtype == "bfloat16" and not lora
     precision: Precision = "bfloat16" if gpu and low else _precision(gpu)
     count = _lora_weights(way, sizes) if lora else sizes.transformer
-    parts = _state(count, way, gpus) | _frozen_beside(cfg, sizes, gpu)
+    parts = _state(count, way) | _frozen_beside(cfg, sizes, gpu)
     if lora:
         parts["frozen weights"] += _frozen_size(cfg, gpu) * sizes.transformer
     again = way.gradient_checkpointing
@@ -294,13 +294,13 @@ def _frozen_beside(cfg: Config, sizes: Sizes, gpu: bool) -> dict[str, float]:
     return {"frozen weights": float(vae + structure + identity)}
 
 
-def _state(count: int, config: TrainConfig, gpus: int) -> dict[str, float]:
-    """What is trained; several processes hold gradients twice, themselves and in buckets to be exchanged."""
+def _state(count: int, config: TrainConfig) -> dict[str, float]:
+    """What is trained, as each of several processes holds it; gradients lie in what they exchange."""
     weight = 2 if config.weights_dtype == "bfloat16" else 4
     return state_bytes(
         count,
         weight=weight,
-        gradient=weight * (2 if gpus > 1 else 1),
+        gradient=weight,
         optimizer=8 if config.optimizer == "adamw" else 2,
         average=0 if config.ema is None else weight,
     )

@@ -1,9 +1,11 @@
 """Train from the command line, on one process or many.
 
     python -m semrepa.training structure --config config.json --store cache/store --run-dir runs/structure
-    accelerate launch -m semrepa.training finetune --config config.json --store cache/store --run-dir runs/a
+    accelerate launch --config_file FILE -m semrepa.training finetune --config config.json --store ...
 
-The clips are those of the store; `--index` says which of them are held out (its field `split`).
+FILE says how many processes there are and what each holds; those of `semrepa/training/accelerate` are ready,
+and docs/TRAINING.md tells more. The clips are those of the store; `--index` says which of them are held out
+(its field `split`).
 
 SIGTERM or Ctrl-C ends the training gently: it finishes its step, saves, exports and exits with code 75, and
 the same command goes on from there. A second signal, more than 2 s later, ends it at once. How it ended is

@@ -12,16 +12,14 @@ Source: count sketch, Charikar et al. 2002; its dot products are right on averag
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import cast
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from semrepa.shapes import Scalar
+from semrepa.training.processes import summed, this_process
 
 PLACES = 2**24
 """Sums that a gradient is folded into: 64 MiB for each term of the loss. Ours."""
@@ -67,12 +65,7 @@ def gradient_balance(
 
 def over_processes() -> Callable[[Tensor], Tensor] | None:
     """Give what sums numbers over all processes; None where there is only one."""
-    return None if PartialState().num_processes == 1 else _add
-
-
-def _add(numbers: Tensor) -> Tensor:
-    sums = reduce(numbers.to(PartialState().device), "sum")
-    return cast(Tensor, sums).to(numbers.device)
+    return None if this_process().num_processes == 1 else summed
 
 
 def _check_whole(parameters: Sequence[Tensor]) -> None:

@@ -26,7 +26,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
+
+from semrepa.training.sharding import load_optimizer, load_weights, optimizer_state, trained_weights
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +95,15 @@ class Trained:
 
 
 def save_checkpoint(
-    run_dir: Path, step: int, trained: Trained, recipe: Mapping[str, Any], *, keep: int = 2
+    run_dir: Path,
+    step: int,
+    trained: Trained,
+    recipe: Mapping[str, Any],
+    *,
+    keep: int = 2,
+    write: bool = True,
 ) -> Path:
-    """Write a checkpoint so that it is either whole or absent.
+    """Write a checkpoint so that it is either whole or absent. All processes of a run have to call this.
 
     Args:
         run_dir: run folder.
@@ -103,19 +111,23 @@ def save_checkpoint(
         trained: objects to save.
         recipe: plain values that decided the run so far; compared when it goes on.
         keep: checkpoints that stay in the run folder; older ones are removed.
+        write: whether this process writes; others only give what they hold.
 
     Returns:
         Folder of the checkpoint.
     """
+    weights = trained_weights(trained.model, trained.optimizer, keep=write)
+    state = {"optimizer": optimizer_state(trained.model, trained.optimizer, keep=write)}
     home = run_dir / "checkpoints"
+    folder = home / f"step-{step:06d}"
+    if not write:
+        return folder
     home.mkdir(parents=True, exist_ok=True)
     for left in home.glob(".*"):
         shutil.rmtree(left)
-    folder = home / f"step-{step:06d}"
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir()
-    save_file(_trained_tensors(trained.model), partial / "model.safetensors")
-    state = {"optimizer": trained.optimizer.state_dict()}
+    save_file(weights, partial / "model.safetensors")
     state["ema"] = trained.ema.state_dict() if trained.ema else None
     state["others"] = {name: other.state_dict() for name, other in trained.others.items()}
     torch.save(state, partial / "state.pt")
@@ -144,7 +156,12 @@ def latest_checkpoint(run_dir: Path) -> Path | None:
 
 
 def load_checkpoint(
-    folder: Path, trained: Trained, recipe: Mapping[str, Any], allow_change: Sequence[str] = ()
+    folder: Path,
+    trained: Trained,
+    recipe: Mapping[str, Any],
+    allow_change: Sequence[str] = (),
+    *,
+    check_files: bool = True,
 ) -> int:
     """Bring objects to the state of a checkpoint.
 
@@ -153,6 +170,7 @@ def load_checkpoint(
         trained: objects of the same shapes as those saved.
         recipe: plain values of the run that wants to go on.
         allow_change: dotted names of settings that may differ, such as `train.lr`, or of groups of them.
+        check_files: compare the files with their hashes; one process per machine is enough.
 
     Returns:
         Optimiser steps done.
@@ -160,11 +178,13 @@ def load_checkpoint(
     Raises:
         ValueError: the checkpoint is incomplete or damaged, or comes from a run with another recipe.
     """
-    manifest = _checked_manifest(folder)
+    manifest = _checked_manifest(folder, check_files)
     _check_recipe(folder, differences(manifest["recipe"], json.loads(json.dumps(recipe))), allow_change)
-    _load_tensors(trained.model, folder / "model.safetensors")
-    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    trained.optimizer.load_state_dict(state["optimizer"])
+    _load_tensors(trained, folder / "model.safetensors")
+    # On GPUs it is mapped, so that the processes of a machine share one copy in memory.
+    mapped = all(weight.device.type != "cpu" for weight in trained.model.parameters())
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True, mmap=mapped)
+    load_optimizer(trained.model, trained.optimizer, state["optimizer"])
     if trained.ema:
         trained.ema.load_state_dict(state["ema"])
     for name, other in trained.others.items():
@@ -234,18 +254,10 @@ def _check_recipe(folder: Path, changed: Mapping[str, tuple[Any, Any]], allow_ch
         logger.warning("%s has changed from %r to %r, as allowed", name, *changed[name])
 
 
-def _frozen_names(model: nn.Module) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-
-
-def _trained_tensors(model: nn.Module) -> dict[str, Tensor]:
-    frozen = _frozen_names(model)
-    return {name: value.contiguous() for name, value in model.state_dict().items() if name not in frozen}
-
-
-def _load_tensors(model: nn.Module, path: Path) -> None:
-    missing, unexpected = model.load_state_dict(load_file(path), strict=False)
-    wrong = [*unexpected, *(name for name in missing if name not in _frozen_names(model))]
+def _load_tensors(trained: Trained, path: Path) -> None:
+    wrong = [
+        name for names in load_weights(trained.model, trained.optimizer, load_file(path)) for name in names
+    ]
     if wrong:
         raise ValueError(
             f"{path}: got other weights than the run trains, such as {wrong[0]}; expected those of the same "
@@ -296,7 +308,7 @@ def _sync(path: Path) -> None:
         os.close(number)
 
 
-def _checked_manifest(folder: Path) -> dict[str, Any]:
+def _checked_manifest(folder: Path, check_files: bool) -> dict[str, Any]:
     """Read the manifest and make sure that the files are the ones it describes."""
     every = _folders(folder.parents[1])
     older = every[: every.index(folder)]
@@ -307,7 +319,7 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
         stamps = manifest["files"]
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{folder}: checkpoint.json is missing or unreadable ({error}); {advice}") from error
-    for name, expected in stamps.items():
+    for name, expected in stamps.items() if check_files else ():
         path = folder / name
         got = _stamp(path) if path.is_file() else None
         if got != expected:

@@ -29,8 +29,8 @@ from semrepa.training.alignment import (
     weighted_terms,
 )
 from semrepa.training.balance import gradient_balance, over_processes
-from semrepa.training.evaluate import eval_timesteps, means
-from semrepa.training.portion import Portion, normal, step_generator, uniform
+from semrepa.training.evaluate import Heldout, eval_timesteps, means
+from semrepa.training.portion import Portion, normal, uniform
 from semrepa.training.schedules import LossWeights
 
 
@@ -250,7 +250,7 @@ class CombinedObjective(nn.Module):
         )
 
     @torch.no_grad()
-    def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+    def heldout(self, batches: Iterable[Heldout], seed: int) -> dict[str, float]:
         """Evaluate at nine fixed noise levels, with fixed noise and the undisturbed first frame.
 
         Every alignment loss that has an aligner is computed, also those without a weight, so that a plain
@@ -266,35 +266,32 @@ class CombinedObjective(nn.Module):
         """
         wanted = self._computable()
         values: dict[str, list[PerSample]] = defaultdict(list)
-        for batch, predict in self.views(batches, seed):
+        for clips, predict in self.views(batches, seed):
             for level in eval_timesteps(len(self._table)):
-                losses = self.losses(predict(level), batch, wanted)
+                losses = self.losses(predict(level), clips.batch, wanted)
                 for name, loss in ((name, losses[name]) for name in ("diff", *wanted)):
-                    counted = batch.face_mask.any(dim=1) if name == "id" else slice(None)
-                    values[f"loss_{name}@{level}"].append(loss[counted])
+                    faces = clips.batch.face_mask.any(dim=1) if name == "id" else True
+                    values[f"loss_{name}@{level}"].append(loss[clips.counts & faces])
         return means(values)
 
     def views(
-        self, batches: Iterable[Batch], seed: int, first: int = 0
-    ) -> Iterator[tuple[Batch, Callable[[int], Prediction]]]:
+        self, batches: Iterable[Heldout], seed: int
+    ) -> Iterator[tuple[Heldout, Callable[[int], Prediction]]]:
         """Look at clips at any noise level, with fixed noise, the undisturbed first frame and the caption.
 
         Args:
-            batches: clips.
-            seed: seed of the noise; that of a clip depends on its place as well.
-            first: place of the first clip.
+            batches: clips, and their places among all, on which their noise depends.
+            seed: seed of the noise.
 
         Yields:
             Each batch, with what the transformer answers at a timestep.
         """
-        place = first
-        for batch in batches:
+        for clips in batches:
+            batch = clips.batch
             latents = self._padded(batch)
-            count, frames = latents.shape[:2]
-            noise = normal(latents, [step_generator(seed, 0, place + i) for i in range(count)])
-            place += count
-            image_latents = image_condition(self.frozen.vae, batch.first_frames, frames)
-            yield batch, partial(self._view, latents, noise, image_latents, batch.prompt_embeds)
+            noise = normal(latents, clips.generators(seed))
+            image_latents = image_condition(self.frozen.vae, batch.first_frames, latents.shape[1])
+            yield clips, partial(self._view, latents, noise, image_latents, batch.prompt_embeds)
 
     def _view(
         self, latents: Latents, noise: Latents, image_latents: Latents, prompts: PromptEmbeds, level: int

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from semrepa.runtime import write_json
 from semrepa.training.portion import Portion
+from semrepa.training.sharding import local
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
 
 def _bits(tensor: Tensor) -> Tensor:
     words = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    return tensor.detach().contiguous().view(words).sum(dtype=torch.int64)
+    return local(tensor).detach().contiguous().view(words).sum(dtype=torch.int64)
 
 
 def check_unchanged(networks: Mapping[str, nn.Module], before: Checksums) -> None:

@@ -10,20 +10,18 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from semrepa.config import TrainConfig
 from semrepa.data.dataset import Batch
-from semrepa.runtime import pick_device
 from semrepa.training.checkpoint import (
     FREE_TO_CHANGE,
     Stateful,
@@ -37,8 +35,11 @@ from semrepa.training.interrupts import HeldBack
 from semrepa.training.log import StepLog, append_line, cut_log, measured, numbers, set_aside
 from semrepa.training.monitor import Monitor
 from semrepa.training.optimizer import describe, make_optimizer, set_rate
+from semrepa.training.parallel import Processes
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
+from semrepa.training.processes import agreed_checkpoint, agreed_signal, summed
 from semrepa.training.schedules import learning_rate
+from semrepa.training.sharding import trained_weights, whole_states
 from semrepa.training.trackers import open_trackers
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def train(
 ) -> Iterator[StepLog]:
     """Train, yielding after each optimiser step.
 
+    With several processes each calls this, and goes on with its logs in step with the others.
+
     Args:
         task: what is trained, on what.
         config: steps, rates, intervals.
@@ -106,7 +109,8 @@ def train(
         its loss or gradient was not finite.
 
     Raises:
-        ValueError: the checkpoint to go on from is damaged or was made with other settings.
+        ValueError: the checkpoint to go on from is damaged or was made with other settings; settings that do
+            not go with sharded weights.
         FloatingPointError: `config.max_bad_steps` steps in a row were skipped; saved, and the clips of the
             last one are in `bad_batch.json`.
         RuntimeError: a network that must stay as it is has changed.
@@ -116,17 +120,18 @@ def train(
         SystemExit: raised by the program's own handler of SIGTERM; the same.
     """
     run = _Run(task, config, Path(run_dir), seed)
-    run.start(config.resume if resume is None else resume, allow_change)
-    shares = task.batches(run.step)
-    try:
-        while run.step < config.steps:
-            with HeldBack() as held:
-                log = run.advance(shares, held)
-            yield log
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    with HeldBack(agreed_signal if run.processes.count > 1 else None) as held:
+        run.start(config.resume if resume is None else resume, allow_change)
+        shares = task.batches(run.step)
+        try:
+            while run.step < config.steps:
+                with held.step():
+                    log = run.advance(shares, held)
+                yield log
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            run.stop()
+            raise
         run.stop()
-        raise
-    run.stop()
 
 
 class _Run:
@@ -134,12 +139,18 @@ class _Run:
 
     def __init__(self, task: Task, config: TrainConfig, run_dir: Path, seed: int) -> None:
         self.task, self.config, self.run_dir, self.seed = task, config, run_dir, seed
-        self.accelerator = Accelerator(mixed_precision="no", cpu=pick_device().type == "cpu")
-        self.parameters = [p for p in task.objective.parameters() if p.requires_grad]
-        optimizer = make_optimizer(self.parameters, config)
-        self.objective, self.optimizer = self.accelerator.prepare(task.objective, optimizer)
+        self.processes = Processes(config)
+        if self.processes.is_sharded and (task.inspect or any(monitor.every for monitor in task.monitors)):
+            raise ValueError(
+                "balance_every, probe_every, sample_every: got a measurement with "
+                f"{self.processes.kind}, where no process holds whole weights and gradients; expected 0; "
+                "set all three to 0, or launch with ddp.yaml"
+            )
+        optimizer = make_optimizer(_trained(task.objective), config)
+        self.optimizer = self.processes.prepare(task.objective, optimizer, config)
+        self.parameters = _trained(task.objective)
         self.ema = EMAModel(self.parameters, decay=config.ema) if config.ema is not None else None
-        self.bad = BadSteps(run_dir, config.max_bad_steps)
+        self.bad = BadSteps(run_dir, 1 if self.processes.kind == "ZeRO-2" else config.max_bad_steps)
         others = {**task.state, "bad_steps": self.bad}
         self.trained = Trained(model=task.objective, optimizer=self.optimizer, ema=self.ema, others=others)
         self.frozen = checksums(task.frozen)
@@ -150,33 +161,28 @@ class _Run:
         values = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
         self.recipe = {**task.recipe, "train": values, "seed": seed}
 
-    @property
-    def _processes(self) -> int:
-        return self.accelerator.num_processes
-
     def start(self, resume: bool, allow_change: Sequence[str]) -> None:
         """Take up the run of the folder, or start a new one with an evaluation of the untrained model."""
-        self.run_dir.mkdir(parents=True, exist_ok=True)
-        folder = latest_checkpoint(self.run_dir) if resume else None
+        found = latest_checkpoint(self.run_dir) if resume else None
+        folder = agreed_checkpoint(self.run_dir, found)
         if folder:
             self._go_on(folder, allow_change)
-        elif self.accelerator.is_main_process:
-            set_aside(self.run_dir)
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            cut_log(self.run_dir, self.step) if folder else set_aside(self.run_dir)
             self.task.begin()
             self.trackers = open_trackers(self.config.trackers, self.run_dir, self.recipe, step=self.step)
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
         if not folder:
             start = {"eval": self._evaluate(), "floors": dict(self.task.floors)}
             start |= {"monitors": self._monitor(), "optimizer": describe(self.config)}
             self._write({"step": 0, **start})
 
     def _go_on(self, folder: Path, allow_change: Sequence[str]) -> None:
-        self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change)
+        checked = {"check_files": self.processes.is_first_here}
+        self.step = self.saved = load_checkpoint(folder, self.trained, self.recipe, allow_change, **checked)
         if self.ema:
-            self.ema.to(self.accelerator.device)
-        if self.accelerator.is_main_process:
-            cut_log(self.run_dir, self.step)
+            self.ema.to(self.processes.device)
         logger.info("going on from %s", folder)
 
     def advance(self, shares: Iterator[Sequence[Batch]], held: HeldBack) -> StepLog:
@@ -192,7 +198,7 @@ class _Run:
             values = self._gradients(divided)
             good = all(map(math.isfinite, values.values()))
             with held.unbroken():
-                self._move(step) if good else self.bad.add(step, divided, values)
+                self._move(step, values) if good else self.bad.add(step, divided, values)
                 self.step = step
         finally:
             self.optimizer.zero_grad()
@@ -212,35 +218,31 @@ class _Run:
             self.task.objective.count,
             seed=self.seed,
             step=step,
-            process=self.accelerator.process_index,
-            processes=self._processes,
-            add=self._add if self._processes > 1 else None,
+            process=self.processes.index,
+            processes=self.processes.count,
+            add=summed,
         )
-        return [portion.to(self.accelerator.device) for portion in divided]
+        return [portion.to(self.processes.device) for portion in divided]
 
     def _gradients(self, divided: Sequence[Portion]) -> dict[str, float]:
         """Add up the gradients of a step; gives the loss, its parts and the gradient's norm."""
         sums: dict[str, Tensor] = {}
         for portion in divided:
-            with self._unsynced(portion is not divided[-1]), portion.repeatable():
-                loss, parts = self.objective(portion)
-                self.accelerator.backward(loss * self._processes)  # their gradients are averaged
+            last = portion is divided[-1]
+            with self.processes.apart(last=last), portion.repeatable():
+                loss, parts = self.processes.loss(portion)
+                self.processes.backward(loss, last=last)
             for name, value in {"loss": loss.detach(), **parts}.items():
                 sums[name] = sums[name] + value if name in sums else value
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.config.clip_norm)
-        stacked = self._add(torch.stack([value.float() for value in sums.values()]))
-        numbers = torch.cat([stacked, norm.detach().float().reshape(1)]).tolist()
-        return dict(zip((*sums, "grad_norm"), numbers, strict=True))
+        norm = self.processes.clip(self.parameters, self.config.clip_norm)
+        stacked = summed(torch.stack([value.float() for value in sums.values()]))
+        together = torch.cat([stacked, norm.detach().to(stacked).reshape(1)]).tolist()
+        return dict(zip((*sums, "grad_norm"), together, strict=True))
 
-    def _unsynced(self, wanted: bool) -> AbstractContextManager[Any]:
-        """Context in which several processes keep their gradients to themselves."""
-        apart = wanted and self._processes > 1
-        return self.accelerator.no_sync(self.objective) if apart else nullcontext()
-
-    def _move(self, step: int) -> None:
+    def _move(self, step: int, values: dict[str, float]) -> None:
         """Move the weights along their gradients."""
         with own_random_numbers(self.seed, step, 0, UPDATE):
-            self.optimizer.step()
+            values["grad_norm"] = self.processes.move(self.optimizer, values["grad_norm"])
         if self.ema:
             self.ema.step(self.parameters)
 
@@ -275,30 +277,40 @@ class _Run:
         minutes = self.config.checkpoint_minutes
         if minutes is None:
             return False
-        late = time.monotonic() - self.saved_at > 60 * minutes and self.accelerator.is_main_process
-        return bool(self._add(torch.tensor([float(late)])).item())
+        late = time.monotonic() - self.saved_at > 60 * minutes and self.processes.is_main
+        return bool(summed(torch.tensor([float(late)])).item())
 
     def stop(self) -> None:
         """Save the last step and export the weights."""
         self._save()
         check_unchanged(self.task.frozen, self.frozen)
         with self._averaged():
-            if self.accelerator.is_main_process:
-                self.task.export()
+            self._export()
         for tracker in self.trackers:
             tracker.finish()
+        self.processes.wait()
+
+    def _export(self) -> None:
+        """Have the main process write the weights, put together where they are sharded."""
+        main, objective = self.processes.is_main, self.task.objective
+        weights = trained_weights(objective, self.optimizer, keep=main) if self.processes.is_sharded else None
+        if main:
+            with whole_states(objective, weights) if weights is not None else nullcontext():
+                self.task.export()
 
     def _save(self) -> None:
-        if self.saved != self.step and self.accelerator.is_main_process:
-            save_checkpoint(self.run_dir, self.step, self.trained, self.recipe, keep=self.config.keep)
+        if self.saved != self.step:
+            wanted = {"keep": self.config.keep, "write": self.processes.is_main}
+            save_checkpoint(self.run_dir, self.step, self.trained, self.recipe, **wanted)
         self.saved, self.saved_at = self.step, time.monotonic()
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
 
     def _evaluate(self) -> dict[str, float]:
         with self._averaged(), torch.no_grad():
-            self.objective.eval()
+            self.task.objective.eval()
             values = dict(self.task.evaluate())
-            self.objective.train()
+            self.task.objective.train()
+            self.processes.put_away()
         return values
 
     def _monitor(self) -> dict[str, float]:
@@ -307,9 +319,9 @@ class _Run:
         for monitor in self.task.monitors:
             if monitor.is_due(self.step, self.step == self.config.steps):
                 with self._averaged() if monitor.averaged else nullcontext():
-                    self.objective.eval()
+                    self.task.objective.eval()
                     values |= monitor.measure(self.step)
-                    self.objective.train()
+                    self.task.objective.train()
         return values
 
     def _speed(self) -> dict[str, float]:
@@ -330,15 +342,13 @@ class _Run:
         finally:
             self.ema.restore(self.parameters)
 
-    def _add(self, numbers: Tensor) -> Tensor:
-        """Sums of the numbers over all processes."""
-        if self._processes == 1:
-            return numbers
-        return self.accelerator.reduce(numbers.to(self.accelerator.device), "sum").to(numbers.device)
-
     def _write(self, line: Mapping[str, Any] | StepLog) -> None:
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             append_line(self.run_dir, line)
             values = dataclasses.asdict(line) if isinstance(line, StepLog) else line
             for tracker in self.trackers:
                 tracker.log(numbers(values), step=values["step"])
+
+
+def _trained(objective: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in objective.parameters() if parameter.requires_grad]

@@ -14,8 +14,8 @@ from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
 from semrepa.runtime import autocast
 from semrepa.shapes import AlphaTable, Embeddings, Latents, PerSample, Scalar, Timesteps
-from semrepa.training.evaluate import eval_timesteps, means
-from semrepa.training.portion import Portion, normal, step_generator, uniform
+from semrepa.training.evaluate import Heldout, eval_timesteps, means
+from semrepa.training.portion import Portion, normal, uniform
 
 
 class StructureObjective(nn.Module):
@@ -84,7 +84,7 @@ class StructureObjective(nn.Module):
             pred = self.aligner(add_noise(batch.latents, noise, timesteps, self.table), timesteps)
         return structure_loss(pred, add_noise(batch.depth_latents, noise, timesteps, self.table))
 
-    def heldout(self, batches: Iterable[Batch], seed: int) -> dict[str, float]:
+    def heldout(self, batches: Iterable[Heldout], seed: int) -> dict[str, float]:
         """Evaluate, on noisy latents at nine fixed noise levels with fixed noise.
 
         Args:
@@ -95,17 +95,16 @@ class StructureObjective(nn.Module):
             `loss_struct`, and `loss_struct@<timestep>` for the noisy formulation.
         """
         losses: dict[str, list[PerSample]] = {}
-        place = 0
-        for batch in batches:
+        for heldout in batches:
+            batch, counts = heldout.batch, heldout.counts
             if self.table is None:
-                losses.setdefault("loss_struct", []).append(self.clean(batch))
+                losses.setdefault("loss_struct", []).append(self.clean(batch)[counts])
                 continue
-            places = range(place, place + len(batch.ids))
-            noise = normal(batch.latents, [step_generator(seed, 0, i) for i in places])
-            place = places.stop
+            noise = normal(batch.latents, heldout.generators(seed))
             for level in eval_timesteps(len(self.table)):
                 timesteps = torch.full((len(noise),), level, device=noise.device)
-                losses.setdefault(f"loss_struct@{level}", []).append(self.noisy(batch, noise, timesteps))
+                error = self.noisy(batch, noise, timesteps)
+                losses.setdefault(f"loss_struct@{level}", []).append(error[counts])
         return means(losses)
 
 
@@ -170,7 +169,7 @@ class IdentityObjective(nn.Module):
         with autocast(batch.latents.device):
             return self.aligner(batch.latents, depth)
 
-    def heldout(self, batches: Iterable[Batch]) -> dict[str, float]:
+    def heldout(self, batches: Iterable[Heldout]) -> dict[str, float]:
         """Evaluate on clips that show a face.
 
         Args:
@@ -180,8 +179,9 @@ class IdentityObjective(nn.Module):
             `loss_id` and `cosine` to the teacher's embeddings.
         """
         losses: dict[str, list[PerSample]] = {"loss_id": [], "cosine": []}
-        for batch in batches:
-            pred, seen = self.predict(batch), batch.face_mask.any(dim=1)
+        for heldout in batches:
+            batch = heldout.batch
+            pred, seen = self.predict(batch), batch.face_mask.any(dim=1) & heldout.counts
             losses["loss_id"].append(identity_loss(pred, batch.id_embeds, batch.face_mask)[seen])
             losses["cosine"].append(_cosine(pred, batch)[seen])
         return means(losses)

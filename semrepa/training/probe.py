@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from accelerate import PartialState
 
 from semrepa.config import Config
-from semrepa.data.dataset import Batch, StoreDataset
 from semrepa.data.store import FeatureStore
-from semrepa.runtime import pick_device
-from semrepa.training.alignment import weighted_terms
+from semrepa.shapes import PerSample
+from semrepa.training.alignment import Prediction, weighted_terms
 from semrepa.training.balance import gradient_balance, over_processes
 from semrepa.training.combined import CombinedObjective
-from semrepa.training.evaluate import eval_timesteps
+from semrepa.training.evaluate import Heldout, eval_timesteps
 from semrepa.training.monitor import Monitor
+from semrepa.training.processes import this_process
+from semrepa.training.sources import heldout_batches
 
 
 def probe_levels(num_timesteps: int) -> list[int]:
@@ -43,25 +43,21 @@ def probe(objective: CombinedObjective, store: FeatureStore, ids: Sequence[str],
     levels, ids = probe_levels(len(objective.frozen.alphas_cumprod)), ids[: cfg.finetune.probe_clips]
 
     def measure(step: int) -> Mapping[str, float]:
-        state, dataset = PartialState(), StoreDataset(store, ids)
-        share = -(-len(ids) // state.num_processes)
-        places = range(len(ids))[state.process_index * share :][:share]
-        clips = [dataset.batch([place]).to(pick_device()) for place in places]
-        where = {"first": state.process_index * share, "count": len(ids)}
-        return balance_by_timestep(objective, clips, levels, seed=cfg.seed, step=max(step, 1), **where)
+        clips = list(heldout_batches(store, ids, this_process().num_processes))
+        where = {"seed": cfg.seed, "step": max(step, 1), "count": len(ids)}
+        return balance_by_timestep(objective, clips, levels, **where)
 
     return Monitor(every=cfg.finetune.probe_every, measure=measure)
 
 
 def balance_by_timestep(
     objective: CombinedObjective,
-    clips: Sequence[Batch],
+    clips: Sequence[Heldout],
     levels: Sequence[int],
     *,
     seed: int,
     step: int,
-    first: int = 0,
-    count: int | None = None,
+    count: int,
 ) -> dict[str, float]:
     """Measure how hard each loss pulls at the transformer at some noise levels, with fixed noise.
 
@@ -73,15 +69,14 @@ def balance_by_timestep(
         levels: timesteps.
         seed: seed of the noise.
         step: step, from 1 on, whose weights count.
-        first: place of the first clip among those of all processes.
-        count: clips of all processes together; None: those given.
+        count: clips of all processes together.
 
     Returns:
         As `gradient_balance` names them, with the level, such as `grad_struct@300`: gated and weighted. A
         loss that is gated away at a level is left out there.
     """
-    views, values = list(objective.views(clips, seed, first)), {}
-    total = torch.tensor(float(count or sum(len(clip.ids) for clip in clips)), device=objective.device)
+    views, values = list(objective.views(clips, seed)), {}
+    total = torch.tensor(float(count), device=objective.device)
     for level in levels:
         gates = {
             name: gate.to(objective.device)
@@ -89,15 +84,19 @@ def balance_by_timestep(
         }
         weights = {name: weight for name, weight in objective.weights.at(step).items() if gates[name].any()}
         names = ("diff", *weights)
+        totals = dict.fromkeys(names, total)
         terms = (
-            weighted_terms(
-                objective.losses(predict(level), clip, list(weights)),
-                gates,
-                weights,
-                dict.fromkeys(names, total),
-            )
-            for clip, predict in views
+            weighted_terms(_counted(objective, part, predict(level), list(weights)), gates, weights, totals)
+            for part, predict in views
         )
         found = gradient_balance(terms, objective.trained(), names, over_processes())
         values |= {f"{name}@{level}": value for name, value in found.items()}
     return values
+
+
+def _counted(
+    objective: CombinedObjective, clips: Heldout, prediction: Prediction, wanted: Sequence[str]
+) -> dict[str, PerSample]:
+    """Losses of the clips, 0 for those that do not count."""
+    losses = objective.losses(prediction, clips.batch, wanted)
+    return {name: loss * clips.counts for name, loss in losses.items()}

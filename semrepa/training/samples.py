@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from semrepa.config import Config
@@ -26,6 +25,7 @@ from semrepa.models.cogvideox import CogVideoX
 from semrepa.runtime import write_json
 from semrepa.training.combined import CombinedObjective
 from semrepa.training.monitor import Monitor
+from semrepa.training.processes import this_process
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def sampler(
     ids = ids[: cfg.finetune.samples]
 
     def measure(step: int) -> Mapping[str, float]:
-        state, folder = PartialState(), _folder(run_dir, step)
+        state, folder = this_process(), _folder(run_dir, step)
         looks = {}
         for turn in range(-(-len(ids) // state.num_processes)):
             place = turn * state.num_processes + state.process_index

@@ -7,7 +7,6 @@ from itertools import count
 from typing import Any, Literal, TypeVar
 
 import torch
-from accelerate import PartialState
 from diffusers import CogVideoXTransformer3DModel, ModelMixin
 from torch import nn
 
@@ -23,7 +22,9 @@ from semrepa.models.structure import StructureAligner
 from semrepa.models.transformer import compile_blocks
 from semrepa.runtime import pick_device
 from semrepa.training.alignment import Aligners
+from semrepa.training.evaluate import Heldout
 from semrepa.training.portion import NETWORK, own_random_numbers
+from semrepa.training.processes import this_process
 
 M = TypeVar("M", StructureAligner, IdentityAligner)
 N = TypeVar("N", bound=ModelMixin)
@@ -46,7 +47,7 @@ def training_stream(
     Raises:
         ValueError: no clips, clips without a record, or a batch that cannot be shared evenly.
     """
-    state = PartialState(cpu=pick_device().type == "cpu")
+    state = this_process()
     size, parts = config.batch_size, state.num_processes * config.accumulate
     if size % parts:
         raise ValueError(
@@ -65,22 +66,30 @@ def training_stream(
     return stream
 
 
-def heldout_batches(store: FeatureStore, ids: Sequence[str], batch_size: int) -> Iterator[Batch]:
-    """Read held-out clips in a fixed order, each once.
+def heldout_batches(store: FeatureStore, ids: Sequence[str], batch_size: int) -> Iterator[Heldout]:
+    """Read the held-out clips of this process in a fixed order.
+
+    All processes have equally many, so that they stay in step where they share weights; what the last ones
+    lack is filled up with clips that do not count.
 
     Args:
         store: prepared features.
-        ids: held-out clips; none give no batches.
-        batch_size: clips per batch; the last one may be smaller.
+        ids: held-out clips of all processes; none give no batches.
+        batch_size: clips per batch of all processes together; the last one may be smaller.
 
     Yields:
         Batches on the device of the run.
     """
     if not ids:
         return
-    dataset, device = StoreDataset(store, ids), pick_device()
-    for first in range(0, len(ids), batch_size):
-        yield dataset.batch(range(first, min(first + batch_size, len(ids)))).to(device)
+    process, dataset, device = this_process(), StoreDataset(store, ids), pick_device()
+    share, size = -(-len(ids) // process.num_processes), max(1, batch_size // process.num_processes)
+    own = range(process.process_index * share, (process.process_index + 1) * share)
+    for first in range(0, share, size):
+        places = own[first : first + size]
+        batch = dataset.batch([min(place, len(ids) - 1) for place in places]).to(device)
+        counts = torch.tensor([place < len(ids) for place in places], device=device)
+        yield Heldout(batch=batch, places=tuple(places), counts=counts)
 
 
 def store_record(store: FeatureStore, ids: Sequence[str]) -> dict[str, Any]:

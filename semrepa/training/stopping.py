@@ -51,10 +51,11 @@ class StopRequests:
         if self.asked:
             raise KeyboardInterrupt
 
-    def _receive(self, number: int, _: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.asked:
-            if now - self._first > ECHO:
+            # Without a frame it is no new signal, but one that was held back for a while.
+            if frame is not None and now - self._first > ECHO:
                 raise SystemExit(128 + number)
             return
         self.asked, self._first = True, now
@@ -72,18 +73,14 @@ def anywhere(asked: bool) -> bool:
         The answer of all processes.
     """
     import torch
-    from accelerate import PartialState
-    from accelerate.utils import reduce
 
-    state = PartialState()
-    if state.num_processes == 1:
-        return asked
-    total = reduce(torch.tensor(float(asked), device=state.device), "sum")
-    return bool(total)
+    from semrepa.training.processes import summed
+
+    return bool(summed(torch.tensor([float(asked)])).item())
 
 
 def everyone() -> None:
     """Wait for all processes: a launcher ends the others as soon as one leaves with a code that is not 0."""
-    from accelerate import PartialState
+    from semrepa.training.processes import this_process
 
-    PartialState().wait_for_everyone()
+    this_process().wait_for_everyone()

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from semrepa.config import Config
 from semrepa.estimate import sizes_of, useful_flops, visible_gpu
-from semrepa.runtime import pick_device
+from semrepa.training.processes import this_process
 
 GIB = 2**30
 
@@ -87,7 +86,7 @@ def throughput(cfg: Config | None = None) -> Throughput:
     Returns:
         Its readings have an MFU where the GPU is one whose peak is known.
     """
-    gpu, state = visible_gpu(), PartialState(cpu=pick_device().type == "cpu")
+    gpu, state = visible_gpu(), this_process()
     known = cfg is not None and gpu is not None and math.isfinite(gpu.peak)
     return Throughput(
         flops=useful_flops(cfg, sizes_of(cfg), lora=cfg.finetune.mode == "lora") if known else math.nan,

@@ -17,7 +17,7 @@ def send(number=signal.SIGINT):
 
 
 def step(work):
-    with HeldBack() as held:
+    with HeldBack() as held, held.step():
         work(held)
 
 
@@ -85,7 +85,7 @@ def test_other_threads_hold_nothing_back():
     found = []
 
     def work():
-        with HeldBack() as held:
+        with HeldBack() as held, held.step():
             found.append(held.asked)
 
     thread = threading.Thread(target=work)
@@ -132,3 +132,43 @@ def test_asked_twice_a_step_is_left_out_and_repeated_later(tmp_path):
     assert latest_checkpoint(tmp_path / "parts").name == "step-000003"
     assert all(p.grad is None for p in made.objective.parameters())
     assert next(run(tmp_path / "parts", config=CONFIG)).loss == expected
+
+
+def test_several_processes_stop_where_they_agree():
+    told, handler = [], signal.getsignal(signal.SIGINT)
+
+    def agree(number):
+        told.append(number)
+        return number if len(told) == 3 else 0
+
+    def run():
+        with HeldBack(agree) as held:
+            send()  # between steps too
+            for _ in range(3):
+                with held.step():
+                    send()
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert told == [signal.SIGINT] * 3
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def steps(agree, work=lambda: None, after=lambda: None):
+    with HeldBack(agree) as held:
+        with held.step():
+            work()
+        after()
+
+
+def test_a_process_that_was_not_asked_stops_as_the_others_do():
+    with pytest.raises(KeyboardInterrupt):
+        steps(lambda _: signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(SystemExit, match="143"):
+        steps(lambda _: signal.SIGTERM)
+
+
+def test_a_request_after_the_last_step_is_not_lost():
+    with pytest.raises(KeyboardInterrupt):
+        steps(lambda _: 0, after=send)

@@ -1,11 +1,12 @@
 """Gradients by noise level: what they are, that they are shared out, and that they change nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.config import override
-from semrepa.data.dataset import StoreDataset
 from semrepa.diffusion import alphas_cumprod
 from semrepa.training import balance
 from semrepa.training import probe as module
@@ -13,6 +14,7 @@ from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.finetune import finetune
 from semrepa.training.log import read_metrics
 from semrepa.training.probe import balance_by_timestep, probe_levels
+from semrepa.training.sources import heldout_batches
 
 LEVELS = [100, 300, 500, 700, 900]
 
@@ -29,6 +31,7 @@ def objective(cfg, parts, aligners):
             empty_prompt=torch.zeros(1, 8, 16),
         )
         changed = override(cfg, changes or {})
+        parts.transformer.zero_grad()  # other tests have left gradients
         return CombinedObjective(parts.transformer.requires_grad_(True), frozen, changed)
 
     return make
@@ -36,8 +39,7 @@ def objective(cfg, parts, aligners):
 
 @pytest.fixture
 def clips(store):
-    dataset = StoreDataset(store, ("x", "faceless", "a"))
-    return [dataset.batch([place]) for place in range(3)]
+    return list(heldout_batches(store, ("x", "faceless", "a"), 1))
 
 
 def test_levels_are_the_middles_of_five_parts():
@@ -46,10 +48,10 @@ def test_levels_are_the_middles_of_five_parts():
 
 def test_it_is_the_gradient_of_the_mean_over_the_clips(objective, clips, float32):
     made = objective()
-    found = balance_by_timestep(made, clips, [300], seed=4, step=1)
+    found = balance_by_timestep(made, clips, [300], seed=4, step=1, count=3)
     total = torch.tensor(0.0)
     for clip, predict in made.views(clips, 4):
-        total = total + 0.01 * made.losses(predict(300), clip)["struct"].sum() / 3
+        total = total + 0.01 * made.losses(predict(300), clip.batch)["struct"].sum() / 3
     gradient = torch.autograd.grad(total, made.trained(), allow_unused=True)
     norm = torch.cat([part.flatten() for part in gradient if part is not None]).norm()
     assert found["grad_struct@300"] == pytest.approx(norm.item(), rel=1e-4)
@@ -60,7 +62,7 @@ def test_it_is_the_gradient_of_the_mean_over_the_clips(objective, clips, float32
 
 def test_losses_that_are_gated_away_or_without_weight_are_left_out(objective, clips):
     made = objective({"loss": {"gate": "snr", "weight_struct": 0.0}})
-    found = balance_by_timestep(made, clips[:1], LEVELS, seed=0, step=1)
+    found = balance_by_timestep(made, clips[:1], LEVELS, seed=0, step=1, count=1)
     assert [level for level in LEVELS if f"grad_id@{level}" in found] == [100, 300]
     assert all(f"grad_diff@{level}" in found for level in LEVELS)
     assert not any("struct" in name for name in found)
@@ -68,12 +70,13 @@ def test_losses_that_are_gated_away_or_without_weight_are_left_out(objective, cl
 
 def test_processes_share_the_clips(objective, clips, monkeypatch, float32):
     made = objective()
-    whole = balance_by_timestep(made, clips, [100], seed=4, step=1)
+    whole = balance_by_timestep(made, clips, [100], seed=4, step=1, count=3)
+    filler = replace(clips[2], places=(3,), counts=torch.tensor([False]))
     sent: list[torch.Tensor] = []
     turns = [lambda numbers: sent.append(numbers.clone()) or numbers, lambda numbers: numbers + sent.pop(0)]
-    for turn, (mine, first) in zip(turns, ((clips[:2], 0), (clips[2:], 2)), strict=True):
+    for turn, mine in zip(turns, (clips[:2], [clips[2], filler]), strict=True):
         monkeypatch.setattr(module, "over_processes", lambda turn=turn: turn)
-        shared = balance_by_timestep(made, mine, [100], seed=4, step=1, first=first, count=3)
+        shared = balance_by_timestep(made, mine, [100], seed=4, step=1, count=3)
     assert shared == pytest.approx(whole, rel=1e-4, abs=1e-6)
 
 

@@ -139,7 +139,7 @@ def test_processes_make_equally_many_videos_and_write_each_once(cfg, store, monk
         state = type(
             "State", (), {"num_processes": 2, "process_index": number, "is_main_process": not number}
         )
-        monkeypatch.setattr(samples, "PartialState", state)
+        monkeypatch.setattr(samples, "this_process", state)
         made.clear()
         samples.sampler(object.__new__(CombinedObjective), store, ("x", "a", "b"), three, tmp_path).measure(0)
         return list(made)

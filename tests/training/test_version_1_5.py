@@ -7,6 +7,7 @@ from semrepa.config import override
 from semrepa.diffusion import add_noise, alphas_cumprod, velocity
 from semrepa.models.cogvideox import predict_v
 from semrepa.training.combined import CombinedObjective, Frozen
+from semrepa.training.evaluate import Heldout
 from semrepa.training.portion import portions
 from tests.official import version_transformer
 
@@ -66,5 +67,6 @@ def test_aligners_see_the_video_alone(pairs, batch, cfg, structure, aligners, mo
 
 
 def test_version_1_5_is_evaluated_like_the_others(pairs, batch):
-    values = pairs.heldout([batch], seed=0)
+    clips = Heldout(batch=batch, places=(0, 1, 2), counts=torch.ones(3, dtype=torch.bool))
+    values = pairs.heldout([clips], seed=0)
     assert {"loss_diff", "loss_struct", "loss_id", "loss_diff@500"} <= values.keys()
