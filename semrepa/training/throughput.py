@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from semrepa.config import Config
-from semrepa.estimate import sizes_of, useful_flops, visible_gpu
 from semrepa.runtime import pick_device
 
 GIB = 2**30
@@ -87,6 +85,11 @@ def throughput(cfg: Config | None = None) -> Throughput:
     Returns:
         Its readings have an MFU where the GPU is one whose peak is known.
     """
+    # Imported late: who only reads the speed has no need of them.
+    from accelerate import PartialState
+
+    from semrepa.estimate import sizes_of, useful_flops, visible_gpu
+
     gpu, state = visible_gpu(), PartialState(cpu=pick_device().type == "cpu")
     known = cfg is not None and gpu is not None and math.isfinite(gpu.peak)
     return Throughput(
