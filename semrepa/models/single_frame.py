@@ -42,7 +42,8 @@ def single_frames(vae: AutoencoderKLCogVideoX) -> Iterator[None]:
     Args:
         vae: the VAE; its layers compute as diffusers wrote them afterwards.
     """
-    changed = [module for module in vae.modules() if type(module) is CogVideoXCausalConv3d]
+    layers = (module for module in vae.modules() if type(module) is CogVideoXCausalConv3d)
+    changed = [layer for layer in layers if "forward" not in vars(layer)]  # may be so already
     for module in changed:
         module.forward = causal_convolution.__get__(module)
     try:

@@ -140,3 +140,6 @@ def test_single_frames_take_the_short_way_to_the_same_latents(monkeypatch) -> No
     assert third.get_total_flops() < 0.4 * whole.get_total_flops()
     torch.testing.assert_close(short, usual, rtol=1e-4, atol=1e-5)
     assert torch.equal(encode_image(vae, pixels), usual)
+    with single_frames(vae), single_frames(vae):
+        assert torch.equal(encode_image(vae, pixels), short)
+    assert torch.equal(encode_image(vae, pixels), usual)
