@@ -9,8 +9,6 @@ from pathlib import Path
 import torch
 
 from semrepa.config import Config
-from semrepa.estimate import sizes_of, useful_flops, visible_gpu
-from semrepa.training.processes import this_process
 
 GIB = 2**30
 
@@ -86,6 +84,10 @@ def throughput(cfg: Config | None = None) -> Throughput:
     Returns:
         Its readings have an MFU where the GPU is one whose peak is known.
     """
+    # Imported late: who only reads the speed has no need of them.
+    from semrepa.estimate import sizes_of, useful_flops, visible_gpu
+    from semrepa.training.processes import this_process
+
     gpu, state = visible_gpu(), this_process()
     known = cfg is not None and gpu is not None and math.isfinite(gpu.peak)
     return Throughput(

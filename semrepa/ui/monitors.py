@@ -227,7 +227,9 @@ def _since_base(
 
 def _drift(history: History) -> Panel:
     curves = _since_base(history, _RATIOS, 1.0, ".2f")
-    return Panel(title="samples against the base model's", x="step", y="ratio", curves=curves, level=1.0)
+    return Panel(
+        title="drift of the samples", x="step", y="ratio to the base model", curves=curves, level=1.0
+    )
 
 
 def _colors(history: History) -> Panel:

@@ -38,6 +38,7 @@ def test_structure_aligner_overfits_one_batch(cfg, store, tmp_path):
     levels = read_metrics(tmp_path)[0]["floors"]["loss_struct"]
     assert last.eval["loss_struct"] < 0.8 * min(levels.values())
     assert set(last.parts) == {"loss_struct"}
+    assert set(last.speed) == {"samples_per_second", "peak_memory"}
 
 
 def test_noisy_structure_aligner_beats_the_mean(cfg, store, tmp_path):
@@ -64,7 +65,7 @@ def test_identity_inputs_are_normalised_by_the_training_clips(cfg, store, tmp_pa
     known = sample(store, TRAIN)
     joined = torch.cat([known.latents, known.depth_latents], dim=2)
     stream = pretrain_identity(cfg, store, tmp_path, **IDS)
-    next(stream)
+    assert next(stream).speed["samples_per_second"] > 0
     stream.close()
     aligner = IdentityAligner.from_pretrained(tmp_path / "identity_aligner")
     assert torch.allclose(aligner.mean, joined.mean(dim=(0, 1, 3, 4)), atol=1e-5)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from semrepa.config import override
+from semrepa.estimate import find_gpu, sizes_of, useful_flops
 from semrepa.training import throughput
 from semrepa.training.throughput import GIB, Throughput, mfu, peak_memory
 
@@ -80,3 +82,14 @@ def test_a_reading_takes_less_than_a_tenth_of_a_millisecond():
         speed.read(4, 0.1)
         times.append(time.thread_time() - began)
     assert statistics.median(times) < 1e-4
+
+
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_fine_tuning_on_a_known_gpu_has_its_flops_and_peak(mini_config, monkeypatch, mode):
+    cfg = override(mini_config, {"finetune.mode": mode})
+    monkeypatch.setattr("semrepa.estimate.visible_gpu", lambda: find_gpu("H100"))
+    found = throughput.throughput(cfg)
+    assert found.peak == 989e12
+    assert found.flops == useful_flops(cfg, sizes_of(cfg), lora=mode == "lora")
+    assert "mfu" in found.read(4, 1.0)
+    assert "mfu" not in throughput.throughput().read(4, 1.0)  # an aligner, whose work is not counted

@@ -84,7 +84,7 @@ def test_a_run_without_monitors_says_which_setting_makes_them():
 def test_monitors_stand_beside_the_losses():
     history = to_history(RUN)
     text = draw(losses(history))
-    for word in ("diffusion loss", "samples against the base model's", "gradient of each loss"):
+    for word in ("diffusion loss", "drift of the samples", "gradient of each loss"):
         assert word in text
     figure = losses_plotly(history)
     assert {"contrast 0.90", "structure"} <= {trace["name"] for trace in figure["data"]}
