@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from semrepa.models.baselines import check_baseline
+from semrepa.models.baselines import BASELINES, check_baseline
 from semrepa.models.shards import read_shapes, weight_files
 from semrepa.models.variants import check_checkpoint
 from semrepa.teachers.pack import Pack, find_pack
@@ -30,8 +30,11 @@ _SETTINGS = {
     "tokenizer": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
 }
-MODEL_FOLDERS = tuple(_SETTINGS)
-"""Folders of a CogVideoX checkpoint that the kit reads."""
+FOLDERS: Mapping[Role, tuple[str, ...]] = {
+    "model": tuple(_SETTINGS),
+    **{name: (*known.networks, *known.others) for name, known in BASELINES.items()},
+}
+"""Folders of each pipeline that the kit reads."""
 
 _OFFICIAL_DEPTH = re.compile(r"(metric_)?video_depth_anything_vit[sbl]\.pth")
 
