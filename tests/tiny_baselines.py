@@ -3,6 +3,7 @@
 They know nothing, but have every part and every file of the real ones. Sides are multiples of 16 pixels.
 """
 
+import json
 from pathlib import Path
 
 import torch
@@ -96,7 +97,7 @@ def tiny_i2vgen_xl(folder: Path, seed: int = 0) -> Path:
             vocab_size=len(tokenizer),
             hidden_size=WIDTH,
             intermediate_size=32,
-            num_hidden_layers=1,
+            num_hidden_layers=2,
             num_attention_heads=2,
             max_position_embeddings=tokenizer.model_max_length,
             bos_token_id=tokenizer.bos_token_id,
@@ -115,6 +116,10 @@ def tiny_i2vgen_xl(folder: Path, seed: int = 0) -> Path:
     )
     pipe = I2VGenXLPipeline(vae, text_encoder, tokenizer, _image_encoder(32), _processor(32), unet, scheduler)
     pipe.save_pretrained(folder, safe_serialization=True)
+    words = folder / "tokenizer"
+    (words / "tokenizer.json").unlink()  # the official checkpoint has the two files of older versions
+    (words / "vocab.json").write_text(json.dumps(tokenizer.get_vocab()), encoding="utf-8")
+    (words / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
     return folder
 
 

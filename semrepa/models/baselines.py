@@ -175,7 +175,7 @@ def sample_window(
     Args:
         name: which model.
         pipe: the loaded model.
-        first_frame: RGB, 0 to 255, sides multiples of 8 pixels.
+        first_frame: RGB, 0 to 255; sides are multiples of 64 pixels for the official checkpoints.
         caption: what the video shows; SVD does not read it.
         seed: decides all noise.
         fps: frames per second that the model is told.
@@ -184,9 +184,18 @@ def sample_window(
 
     Returns:
         RGB, 0 to 255, on the CPU; `window_length` frames.
+
+    Raises:
+        ValueError: a size that the network cannot halve as often as it must.
     """
     known = BASELINES[name]
     height, width = first_frame.shape[1:]
+    step = 8 * 2 ** (len(pipe.unet.config.block_out_channels) - 1)
+    if height % step or width % step:
+        raise ValueError(
+            f"got pictures of {height}x{width} for {name}; expected multiples of {step}; "
+            f"use {known.size[0]}x{known.size[1]}"
+        )
     # Pipelines treat pictures and tensors differently: only pictures are brought to the size of CLIP.
     picture = PIL.Image.fromarray(first_frame.permute(1, 2, 0).cpu().numpy())
     video = known.sample(
