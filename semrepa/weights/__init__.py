@@ -6,7 +6,7 @@
 Nothing is downloaded unless `weights.allow_download` or `--download` says so.
 """
 
-from semrepa.weights.catalogue import BASELINES, ROLES, Network, Role, catalogue
+from semrepa.weights.catalogue import ROLES, Network, Role, catalogue
 from semrepa.weights.check import check_weights, load_base, sha256_of_weights, survey
 from semrepa.weights.kinds import recorded_kind
 from semrepa.weights.message import WeightsError
@@ -14,7 +14,6 @@ from semrepa.weights.places import Finding, counted_from, locate
 from semrepa.weights.siblings import from_report
 
 __all__ = [
-    "BASELINES",
     "ROLES",
     "Finding",
     "Network",

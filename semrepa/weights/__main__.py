@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from semrepa.config import configure, override
 from semrepa.config.strict import read_pair
-from semrepa.weights.catalogue import BASELINES, ROLES
+from semrepa.models.baselines import BASELINES
+from semrepa.weights.catalogue import ROLES
 from semrepa.weights.check import sha256_of_weights, survey
 from semrepa.weights.kinds import kind_of
 from semrepa.weights.message import entry, overview

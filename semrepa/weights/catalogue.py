@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from semrepa.config import Config, full
-from semrepa.models.baselines import BaselineName
+from semrepa.models.baselines import BASELINES, BaselineName
 
 Role = Literal["model", "depth", "face", "people", "structure", "identity", BaselineName]
-BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
-"""Models that the paper compares with; only `semrepa.runs` needs them."""
 ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role not in BASELINES)
-"""What training and evaluation need."""
+"""What training and generating can need; only `semrepa.runs` needs the models compared with."""
 
 PACK = "antelopev2"
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "arcface.onnx"

@@ -7,10 +7,11 @@ from typing import Any
 
 from semrepa import provenance
 from semrepa.config import Config
+from semrepa.models.baselines import BASELINES
 from semrepa.models.variants import read_settings
 from semrepa.provenance import KINDS, Kind
 from semrepa.teachers.pack import KIND_KEY
-from semrepa.weights.catalogue import BASELINES, Role
+from semrepa.weights.catalogue import Role
 from semrepa.weights.look import pack_at
 from semrepa.weights.onnx_header import read_metadata
 

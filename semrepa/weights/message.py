@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semrepa.config import Config, describe
-from semrepa.weights.catalogue import BASELINES, Network, Role
+from semrepa.models.baselines import BASELINES
+from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.places import SHIPPED, Finding
 
 
