@@ -17,6 +17,7 @@ import torch
 from semrepa.config import Config, mini, override
 from semrepa.runtime import RunFolder, seed_everything
 from tests.tiny import tiny_pipeline_folder
+from tests.tiny_baselines import tiny_i2vgen_xl, tiny_svd
 
 _connect, _connect_ex = socket.socket.connect, socket.socket.connect_ex
 
@@ -85,6 +86,18 @@ def small_config() -> Config:
 def tmp_run(tmp_path: Path) -> RunFolder:
     """A fresh run folder."""
     return RunFolder(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def svd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random SVD in the official layout; shared, so read only."""
+    return tiny_svd(tmp_path_factory.mktemp("tiny") / "svd")
+
+
+@pytest.fixture(scope="session")
+def i2vgen_xl_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random I2VGen-XL in the official layout; shared, so read only."""
+    return tiny_i2vgen_xl(tmp_path_factory.mktemp("tiny") / "i2vgen_xl")
 
 
 @pytest.fixture(scope="session")

@@ -241,6 +241,16 @@ class LaunchConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselinesConfig(Section):
+    """Models that the paper compares with (Sec. 5.2.2); only `semrepa.runs` loads them."""
+
+    svd: str | None = None
+    """Folder of Stable Video Diffusion; None: looked for by its official name."""
+    i2vgen_xl: str | None = None
+    """Folder of I2VGen-XL; None: looked for by its official name."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(Section):
     """Everything that decides a run. Make one with `preset(name)` and change it with `override`."""
 
@@ -265,7 +275,8 @@ class Config(Section):
     pretrain_identity: TrainConfig
     finetune: FinetuneConfig
     generate: GenerateConfig
-    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    launch: LaunchConfig = LaunchConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
 
     def save(self, path: str | Path) -> Path:
         """Write the config as JSON, atomically; returns the path."""

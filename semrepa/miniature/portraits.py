@@ -23,7 +23,9 @@ from semrepa.models.identity import IdentityAligner
 from semrepa.models.latents import encode
 from semrepa.runtime import seed_everything
 from semrepa.teachers import FaceTeacher
+from semrepa.training.evaluate import Heldout
 from semrepa.training.objectives import IdentityObjective
+from semrepa.training.portion import portions
 from semrepa.training.pretrain import new_identity_aligner
 from semrepa.world import render_clip, sample_spec
 
@@ -131,12 +133,14 @@ def train_on_portraits(cfg: Config, features: Batch, *, work: Path, log: Path) -
     objective = IdentityObjective(
         aligner, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift
     )
-    heldout = take(features, np.arange(train, len(features.ids)))
+    batch = take(features, np.arange(train, len(features.ids)))
+    heldout = Heldout(batch=batch, places=tuple(range(200)), counts=torch.ones(200, dtype=torch.bool))
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng([cfg.seed, step])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        return objective(take(features, rng.integers(train, size=BATCH)), generator)[0]
+        batch = take(features, rng.integers(train, size=BATCH))
+        (portion,) = portions([batch], objective.count, seed=cfg.seed, step=step)
+        return objective(portion)[0]
 
     @torch.no_grad()
     def evaluate() -> dict[str, float]:

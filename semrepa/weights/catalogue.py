@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from semrepa.config import Config, full
+from semrepa.models.baselines import BASELINES, BaselineName
 
-Role = Literal["model", "depth", "face", "people", "structure", "identity"]
-ROLES: tuple[Role, ...] = get_args(Role)
+Role = Literal["model", "depth", "face", "people", "structure", "identity", BaselineName]
+ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role not in BASELINES)
+"""What training and generating can need; only `semrepa.runs` needs the models compared with."""
 
 PACK = "antelopev2"
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "arcface.onnx"
@@ -19,6 +21,9 @@ _ZIP = "https://github.com/deepinsight/insightface/releases/download/model-zoo/a
 _VARIANTS = {"vits": ("Small", "0.12 GB"), "vitb": ("Base", "0.46 GB"), "vitl": ("Large", "1.54 GB")}
 _OWN = "yours, within the terms of its teacher: you train it"
 _RESEARCH_ONLY = "non-commercial research only"
+_PARTS = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors")
+"""Files of a pipeline in full precision, without its half-precision doubles and single-file forms."""
+_PATTERNS = " ".join(f"--include '{pattern}'" for pattern in _PARTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +68,9 @@ def catalogue(cfg: Config) -> dict[Role, Network]:
         cfg: resolved config.
 
     Returns:
-        Network by role, in the order of `ROLES`.
+        Network by role, in the order of `ROLES` and `BASELINES`.
     """
-    return {role: _ENTRIES[role](cfg) for role in ROLES}
+    return {role: _ENTRIES[role](cfg) for role in (*ROLES, *BASELINES)}
 
 
 def is_hub_name(name: str) -> bool:
@@ -188,6 +193,40 @@ def _identity(cfg: Config) -> Network:
     )
 
 
+def _svd(cfg: Config) -> Network:
+    repo = "stabilityai/stable-video-diffusion-img2vid-xt"
+    return Network(
+        role="svd",
+        title="Stable Video Diffusion XT, 25 frames",
+        licence="Stability AI community licence: accept it on the hub first; commercial use has conditions",
+        size="about 9 GB",
+        commands=(f"hf download {repo} {_PATTERNS}",),
+        field="baselines.svd",
+        argument=cfg.baselines.svd,
+        variable="SEMREPA_SVD_WEIGHTS",
+        names=(repo.rpartition("/")[2], repo),
+        repo=repo,
+        wanted=_PARTS,
+    )
+
+
+def _i2vgen_xl(cfg: Config) -> Network:
+    repo = "ali-vilab/i2vgen-xl"
+    return Network(
+        role="i2vgen-xl",
+        title="I2VGen-XL",
+        licence="MIT",
+        size="about 10 GB",
+        commands=(f"hf download {repo} {_PATTERNS}",),
+        field="baselines.i2vgen_xl",
+        argument=cfg.baselines.i2vgen_xl,
+        variable="SEMREPA_I2VGEN_XL_WEIGHTS",
+        names=(repo.rpartition("/")[2], repo),
+        repo=repo,
+        wanted=_PARTS,
+    )
+
+
 def _training(cfg: Config, notebook: str, result: str) -> tuple[str, str]:
     run_dir = f"runs/{notebook}"
     options = f"--preset {cfg.preset} --run-dir {run_dir}"
@@ -202,4 +241,6 @@ _ENTRIES: Mapping[Role, Callable[[Config], Network]] = {
     "people": _people,
     "structure": _structure,
     "identity": _identity,
+    "svd": _svd,
+    "i2vgen-xl": _i2vgen_xl,
 }

@@ -15,7 +15,7 @@ from semrepa.runtime import compute_dtype, pick_device
 from semrepa.weights.catalogue import ROLES, Role
 from semrepa.weights.fetch import fetch
 from semrepa.weights.kinds import kind_of
-from semrepa.weights.look import MODEL_FOLDERS, pack_at
+from semrepa.weights.look import FOLDERS, pack_at
 from semrepa.weights.message import WeightsError, complaint
 from semrepa.weights.places import Finding, locate
 
@@ -94,14 +94,14 @@ def sha256_of_weights(role: Role, path: Path, *, trust_names: bool = True) -> st
         trust_names: take the hash that a hub cache has given to a file as its name; False reads the file.
 
     Returns:
-        64 digits: of a file as sha256sum has it, of a face pack those of its two models together, of a model
-        folder those of its parts, without what else lies there.
+        64 digits: of a file as sha256sum has it, of a face pack those of its two models together, of the
+        folder of a pipeline those of its parts, without what else lies there.
     """
     if role == "face":
         return str(pack_at(path).provenance.sha256)
-    if role != "model":
+    if role not in FOLDERS:
         return sha256_of(path, trust_names=trust_names)
-    files = [file for part in MODEL_FOLDERS for file in (path / part).rglob("*") if file.is_file()]
+    files = [file for part in FOLDERS[role] for file in (path / part).rglob("*") if file.is_file()]
     return sha256_of_files(path, files, trust_names=trust_names)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from semrepa import provenance
 from semrepa.config import Config
+from semrepa.models.baselines import BASELINES
 from semrepa.models.variants import read_settings
 from semrepa.provenance import KINDS, Kind
 from semrepa.teachers.pack import KIND_KEY
@@ -19,6 +20,8 @@ _LEVELS = 4
 _OF_PRESET: dict[str, Kind] = {"mini": "mini", "full": "real"}
 _LEAST = {"num_layers": 30, "num_attention_heads": 30, "attention_head_dim": 64}
 """Size of the smallest official CogVideoX transformer."""
+_LEAST_UNET = 320
+"""Width of the first block of SVD and I2VGen-XL."""
 
 
 def kind_of(cfg: Config, role: Role, path: Path) -> Kind:
@@ -32,7 +35,8 @@ def kind_of(cfg: Config, role: Role, path: Path) -> Kind:
     Returns:
         mini inside the package. Elsewhere what the files say (entry `semrepa.kind` of their metadata); for
         networks that runs of this kit train, what the run was that made them; a base model is real from the
-        size of the official ones on. Teachers that say nothing are real.
+        size of the official ones on, and so are the models compared with, which are random below it. Teachers
+        that say nothing are real.
     """
     if path.resolve().is_relative_to(provenance.MINI_ASSETS.resolve()):
         return "mini"
@@ -45,6 +49,9 @@ def kind_of(cfg: Config, role: Role, path: Path) -> Kind:
         settings = read_settings(path / "transformer" / "config.json")
         is_official = all(settings.get(name, 0) >= least for name, least in _LEAST.items())
         return recorded_kind(path) or ("real" if is_official else "mini")
+    if role in BASELINES:
+        widths = read_settings(path / "unet" / "config.json").get("block_out_channels", [0])
+        return "real" if widths[0] >= _LEAST_UNET else "random"
     return "real"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from semrepa.models.baselines import BASELINES, check_baseline
 from semrepa.models.shards import read_shapes, weight_files
 from semrepa.models.variants import check_checkpoint
 from semrepa.teachers.pack import Pack, find_pack
@@ -29,8 +30,11 @@ _SETTINGS = {
     "tokenizer": "tokenizer_config.json",
     "scheduler": "scheduler_config.json",
 }
-MODEL_FOLDERS = tuple(_SETTINGS)
-"""Folders of a CogVideoX checkpoint that the kit reads."""
+FOLDERS: Mapping[Role, tuple[str, ...]] = {
+    "model": tuple(_SETTINGS),
+    **{name: (*known.networks, *known.others) for name, known in BASELINES.items()},
+}
+"""Folders of each pipeline that the kit reads."""
 
 _OFFICIAL_DEPTH = re.compile(r"(metric_)?video_depth_anything_vit[sbl]\.pth")
 
@@ -90,6 +94,14 @@ def _shards(folder: Path, stem: str) -> str:
     try:
         for file in weight_files(folder, stem):
             read_shapes(file)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _look_at_baseline(network: Network, folder: Path) -> str:
+    try:
+        check_baseline(network.role, folder)
     except (OSError, ValueError) as error:
         return str(error)
     return ""
@@ -189,4 +201,6 @@ _LOOKS: Mapping[Role, Callable[[Network, Path], str]] = {
     "people": _look_at_file,
     "structure": _look_at_aligner,
     "identity": _look_at_aligner,
+    "svd": _look_at_baseline,
+    "i2vgen-xl": _look_at_baseline,
 }

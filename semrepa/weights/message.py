@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semrepa.config import Config, describe
+from semrepa.models.baselines import BASELINES
 from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.places import SHIPPED, Finding
 
@@ -40,9 +41,11 @@ def complaint(cfg: Config, findings: Mapping[Role, Finding]) -> str:
             "  weights.folder or SEMREPA_WEIGHTS",
         ]
     if any(finding.network.repo for finding in wrong):
+        baselines = [finding.network.role for finding in wrong if finding.network.role in BASELINES]
+        role = f" --role {' '.join(baselines)}" if baselines else ""
         ways += [
             "What a hub has can be fetched for you into its cache:",
-            f"  python -m semrepa.weights --preset {cfg.preset}{_changes(cfg)} --download",
+            f"  python -m semrepa.weights --preset {cfg.preset}{_changes(cfg)}{role} --download",
         ]
     title = f"weights for preset {cfg.preset!r}: {len(wrong)} of {len(findings)} missing or unfit{fetched}"
     return "\n".join([title, "", *map(entry, wrong), *ways])

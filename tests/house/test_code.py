@@ -15,9 +15,9 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 # A module imports from rows below its own; beside it, only what SIBLINGS names.
 ROWS = [
     {"__init__", "config", "shapes", "runtime", "provenance", "hashes", "files"},
-    {"data", "losses", "diffusion", "depth"},
+    {"data", "losses", "diffusion", "depth", "sliding"},
     {"models", "teachers", "metrics", "world"},
-    {"prepare", "training", "generate", "estimate", "analysis", "weights"},
+    {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
     {"ui", "miniature"},
     {"headless"},
 ]
@@ -36,6 +36,8 @@ SIBLINGS = {
     ("training", "generate"),
     ("training", "weights"),
     ("generate", "weights"),
+    ("runs", "generate"),
+    ("runs", "weights"),
 }
 
 # Who may import a heavy package. The official model classes have their own rule below.

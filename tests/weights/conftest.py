@@ -5,7 +5,10 @@ from huggingface_hub import constants
 
 from semrepa.weights.places import FOLDER_VARIABLE
 
-VARIABLES = ("MODEL_WEIGHTS", "DEPTH_WEIGHTS", "FACE_PACK", "PEOPLE_WEIGHTS")
+VARIABLES = (
+    *("MODEL_WEIGHTS", "DEPTH_WEIGHTS", "FACE_PACK", "PEOPLE_WEIGHTS"),
+    *("SVD_WEIGHTS", "I2VGEN_XL_WEIGHTS"),
+)
 
 
 @pytest.fixture(autouse=True)

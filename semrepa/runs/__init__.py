@@ -1,0 +1,23 @@
+"""Videos of any model, for scoring: a run is a folder with one mp4 for each clip of an index and each seed.
+
+    python -m semrepa.runs generate --model svd --index data_samples/index.jsonl --out runs/svd
+    python -m semrepa.runs check runs/svd --index data_samples/index.jsonl
+
+What a folder must look like is in `semrepa.runs.folder` and docs/EVALUATION.md.
+"""
+
+from semrepa.runs.folder import check_run, read_run
+from semrepa.runs.making import MODELS, Sampling, make_run
+from semrepa.runs.report import Finding, Pair, RunError, RunReport
+
+__all__ = [
+    "MODELS",
+    "Finding",
+    "Pair",
+    "RunError",
+    "RunReport",
+    "Sampling",
+    "check_run",
+    "make_run",
+    "read_run",
+]
