@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -77,13 +77,13 @@ def to_bytes(frames: AnyFrames) -> Frames:
     return (frames * 255).round().to(torch.uint8)
 
 
-def psnr(frames: Frames, reference: Frames, *, content: Content | None = None) -> PerFrame:
+def psnr(frames: AnyFrames, reference: AnyFrames, *, content: Content | None = None) -> PerFrame:
     """Peak signal-to-noise ratio of each frame.
 
     Average it over frames (`clip_mean`), not the error before the logarithm: that is another number.
 
     Args:
-        frames: video to score.
+        frames: video to score; float in [0, 1] is rounded to uint8.
         reference: true video.
         content: the picture inside its padding; None: all of it.
 
@@ -91,23 +91,23 @@ def psnr(frames: Frames, reference: Frames, *, content: Content | None = None) -
         Decibels, (b, n); infinite where a frame equals its reference.
 
     Raises:
-        ValueError: the videos differ in shape.
+        ValueError: the videos differ in shape, or hold numbers outside [0, 1] or not finite.
     """
-    squares = [x.float().square_() for x in _differences(frames, reference, content)]
+    squares = [(x.int() - y).float().square_() for x, y in _pairs(frames, reference, content)]
     return _decibels(squares, frames)
 
 
-def psnr_uint8_wrap(frames: Frames, reference: Frames, *, content: Content | None = None) -> PerFrame:
+def psnr_uint8_wrap(frames: AnyFrames, reference: AnyFrames, *, content: Content | None = None) -> PerFrame:
     """A miscomputed PSNR, kept only to stand beside the paper's numbers.
 
-    `((a - b) ** 2).mean()` on uint8 arrays wraps round twice: every squared difference is taken modulo 256. Of
-    unrelated pictures the wrapped squares average about 105.5, so the score cannot fall below about 27.9 dB, and a
-    difference of exactly 16 everywhere counts as perfect (infinite). The paper's Table 1 has 27.4 to 32.5 dB at
-    SSIM 0.15 to 0.75, where the true PSNR of natural videos would be about 9 to 20 dB: all its rows lie on the
-    curve of this formula. Never rank models by it.
+    `((a - b) ** 2).mean()` on uint8 arrays wraps round twice: every squared difference is taken modulo 256.
+    Of unrelated pictures the wrapped squares average about 105.5, so the score cannot fall below about 27.9
+    dB, and a difference of exactly 16 everywhere counts as perfect (infinite). The paper's Table 1 has 27.4
+    to 32.5 dB at SSIM 0.15 to 0.75, where the true PSNR of natural videos would be about 9 to 20 dB: all its
+    rows lie on the curve of this formula. Never rank models by it.
 
     Args:
-        frames: video to score.
+        frames: video to score; float in [0, 1] is rounded to uint8.
         reference: true video.
         content: the picture inside its padding; None: all of it.
 
@@ -115,14 +115,18 @@ def psnr_uint8_wrap(frames: Frames, reference: Frames, *, content: Content | Non
         Decibels, (b, n).
 
     Raises:
-        ValueError: the videos differ in shape.
+        ValueError: the videos differ in shape, or hold numbers outside [0, 1] or not finite.
     """
-    squares = [(x.square_() & 255).float() for x in _differences(frames, reference, content)]
+    squares = [((x.int() - y).square_() & 255).float() for x, y in _pairs(frames, reference, content)]
     return _decibels(squares, frames)
 
 
 def ssim(
-    frames: Frames, reference: Frames, *, variant: SsimVariant = "gaussian", content: Content | None = None
+    frames: AnyFrames,
+    reference: AnyFrames,
+    *,
+    variant: SsimVariant = "gaussian",
+    content: Content | None = None,
 ) -> PerFrame:
     """Structural similarity of each frame, averaged over the colour channels.
 
@@ -130,7 +134,7 @@ def ssim(
     skimage's with `gaussian_weights=True, use_sample_covariance=False`, `uniform` skimage's default.
 
     Args:
-        frames: video to score.
+        frames: video to score; float in [0, 1] is rounded to uint8.
         reference: true video.
         variant: window of the local statistics; `gaussian` is the kit's headline.
         content: the picture inside its padding; None: all of it.
@@ -139,23 +143,21 @@ def ssim(
         Numbers up to 1, (b, n); 1 for equal frames. The border, half a window wide, is left out.
 
     Raises:
-        ValueError: the videos differ in shape, or a side is smaller than the window.
+        ValueError: the videos differ in shape, a side is smaller than the window, or as `to_bytes` says.
     """
-    _check(frames, reference)
     window, unbiased = _window(variant)
-    pair = [inside(x, content).flatten(0, 1) for x in (frames, reference)]
-    if min(pair[0].shape[-2:]) < len(window):
-        raise ValueError(
-            f"got frames of {tuple(pair[0].shape[-2:])}; expected at least {len(window)} pixels each way"
-        )
-    scores = [_ssim_picture(x, y, window, unbiased) for x, y in zip(*pair, strict=True)]
+    pairs = _pairs(frames, reference, content)
+    if pairs and min(size := tuple(pairs[0][0].shape[-2:])) < len(window):
+        raise ValueError(f"got frames of {size}; expected at least {len(window)} pixels each way")
+    scores = [_ssim_picture(x, y, window, unbiased) for x, y in pairs]
     return torch.stack(scores).view(frames.shape[:2]).float()
 
 
-def flicker(frames: Frames, *, content: Content | None = None) -> PerSample:
+def flicker(frames: AnyFrames, *, content: Content | None = None) -> PerSample:
     """Mean absolute change from frame to frame, which VBench calls temporal flickering.
 
-    Motion counts too, so compare it with the true video's, not with 0; VBench's score is (255 - flicker) / 255.
+    Motion counts too, so compare it with the true video's, not with 0. VBench's score is
+    (255 - flicker) / 255.
 
     Args:
         frames: video; frame 0 counts as the one before frame 1.
@@ -165,11 +167,11 @@ def flicker(frames: Frames, *, content: Content | None = None) -> PerSample:
         Grey levels per clip, (b,), 0 to 255.
 
     Raises:
-        ValueError: fewer than two frames.
+        ValueError: fewer than two frames, or as `to_bytes` says.
     """
     if frames.shape[1] < 2:
         raise ValueError(f"got {frames.shape[1]} frame per clip; expected at least 2")
-    clips = inside(frames, content)
+    clips = inside(to_bytes(frames), content)
     changes = [_absolute(clip[1:], clip[:-1]) for clip in clips]
     return torch.stack(changes)
 
@@ -199,14 +201,18 @@ def _absolute(after: Tensor, before: Tensor) -> Tensor:
     return (after.short() - before).abs_().float().mean()
 
 
-def _differences(frames: Frames, reference: Frames, content: Content | None) -> list[Int[Tensor, "3 H W"]]:
-    """Differences of the frames one by one, without wrapping."""
-    _check(frames, reference)
-    pair = (inside(x, content).flatten(0, 1) for x in (frames, reference))
-    return [x.int() - y for x, y in zip(*pair, strict=True)]
+def _pairs(frames: Tensor, reference: Tensor, content: Content | None) -> list[tuple[Picture, Picture]]:
+    """Frames and their references one by one."""
+    if frames.shape != reference.shape:
+        raise ValueError(
+            f"got frames {tuple(frames.shape)} and reference {tuple(reference.shape)}; "
+            "expected equal shapes; cut or resize them to one size first"
+        )
+    pair = (inside(to_bytes(x), content).flatten(0, 1) for x in (frames, reference))
+    return list(zip(*pair, strict=True))
 
 
-def _decibels(squares: list[Tensor], frames: Frames) -> PerFrame:
+def _decibels(squares: list[Tensor], frames: AnyFrames) -> PerFrame:
     error = torch.stack([x.mean(dtype=torch.float64) for x in squares])
     return (10 * torch.log10(_PEAK**2 / error)).float().view(frames.shape[:2])
 
@@ -231,10 +237,9 @@ def _ssim_picture(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -
 
 
 def _ssim_total(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -> Tensor:
-    """Sum of SSIM over all places, from the pictures' sum s and difference d: four local means, not five.
-
-    4 xy = s^2 - d^2 and 2 (x^2 + y^2) = s^2 + d^2 hold for means, squares of means and (co)variances alike.
-    """
+    """Sum of SSIM over all places, by local means of s, d, s^2 and d^2, where s = x + y and d = x - y."""
+    # 4 xy = s^2 - d^2 and 2 (x^2 + y^2) = s^2 + d^2 hold for means, squares of means and (co)variances alike,
+    # so four local means do where x and y take five.
     both = torch.stack([x.short() + y, x.short() - y]).float()
     means, squares = _local_means(torch.cat([both, both * both]), window).chunk(2)
     means = means.square_()
@@ -247,10 +252,7 @@ def _ssim_total(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -> 
 
 
 def _local_means(maps: Float[Tensor, "k 3 H W"], window: np.ndarray) -> Float[Tensor, "k 3 H2 W2"]:
-    """Weighted means of each neighbourhood that lies wholly inside, in float64.
-
-    On the CPU by OpenCV, which is several times as fast as torch there.
-    """
+    """Weighted means of each neighbourhood that lies wholly inside, in float64; OpenCV is fastest on a CPU."""
     half, planes = len(window) // 2, maps.flatten(0, 1)
     if maps.device.type == "cpu":
         means = [cv2.sepFilter2D(plane, cv2.CV_64F, window, window) for plane in planes.numpy()]
@@ -259,11 +261,3 @@ def _local_means(maps: Float[Tensor, "k 3 H W"], window: np.ndarray) -> Float[Te
     taps = torch.from_numpy(window).to(maps.device)
     columns = functional.conv2d(planes.double()[:, None], taps[None, None, :, None])
     return functional.conv2d(columns, taps[None, None, None, :])[:, 0].unflatten(0, maps.shape[:2])
-
-
-def _check(frames: Tensor, reference: Tensor) -> None:
-    if frames.shape != reference.shape:
-        raise ValueError(
-            f"got frames {tuple(frames.shape)} and reference {tuple(reference.shape)}; "
-            "expected equal shapes; cut or resize them to one size first"
-        )

@@ -1,10 +1,11 @@
 """CPBD: the share of a picture's edges that no eye would call blurred.
 
-Own implementation of Narvekar and Karam, "A no-reference image blur metric based on the cumulative probability
-of blur detection (CPBD)", IEEE Transactions on Image Processing 20(9), 2011, with edge widths by Marziliano et
-al. (2002); it gives the numbers of the published software. An edge of width w in a block whose just noticeable
-width is w_jnb is seen as blurred with probability 1 - exp(-(w / w_jnb)**3.6), which is 63 % at w = w_jnb. CPBD
-counts the edges up to 63 %; widths are whole pixels, so those are the edges with w <= w_jnb.
+Own implementation of Narvekar and Karam, "A no-reference image blur metric based on the cumulative
+probability of blur detection (CPBD)", IEEE Transactions on Image Processing 20(9), 2011, with edge widths by
+Marziliano et al. (2002); it gives the numbers of the published software. An edge of width w in a block whose
+just noticeable width is w_jnb is seen as blurred with probability 1 - exp(-(w / w_jnb)**3.6), which is 63 %
+at w = w_jnb. CPBD counts the edges up to 63 %; widths are whole pixels, so those are the edges with
+w <= w_jnb.
 
 Higher is not better: noise, over-sharpening and the border of padding raise it. Look at the distance from the
 true video too, and leave padding out with `content`. It reads pictures on the CPU, wherever the frames are.
@@ -14,7 +15,6 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
 
 from semrepa.metrics.image import AnyFrames, Content, inside, to_bytes
 from semrepa.shapes import PerFrame
@@ -28,7 +28,7 @@ CONTRAST, NARROW, WIDE = 50, 3, 5
 LONGEST = 100
 """Steps after which the walk to an end of an edge stops, pixels."""
 WEAK, STRONG = 0.1, 0.2
-"""Gradients, in grey levels, from which a ridge is an edge if it joins a strong one, and by itself (Canny)."""
+"""Gradients from which a ridge is an edge if it joins a strong one, and by itself, grey levels (Canny)."""
 
 _STEEP = np.tan(np.deg2rad(22.5))
 """Slope up to which a gradient counts as horizontal."""
@@ -52,7 +52,9 @@ def cpbd(frames: AnyFrames, *, content: Content | None = None) -> PerFrame:
     """
     pictures = inside(to_bytes(frames), content)
     if min(pictures.shape[-2:]) < BLOCK:
-        raise ValueError(f"got frames of {tuple(pictures.shape[-2:])}; expected at least {BLOCK} pixels each way")
+        raise ValueError(
+            f"got frames of {tuple(pictures.shape[-2:])}; expected at least {BLOCK} pixels each way"
+        )
     scores = [_cpbd(_luma(picture)) for picture in pictures.flatten(0, 1).cpu().numpy()]
     return torch.tensor(scores, device=frames.device).view(frames.shape[:2])
 
@@ -101,7 +103,7 @@ def _cpbd(luma: Luma) -> float:
 
 
 def _edge_widths(luma: Luma) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
-    """Flat places of the upright edges, and for how many pixels brightness goes on rising or falling there."""
+    """Flat places of upright edges, and for how many pixels brightness goes on rising or falling there."""
     grey = luma.astype(np.int16)
     along = np.zeros_like(grey)
     along[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
@@ -163,7 +165,7 @@ def _count(marked: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "rows columns"]:
 
 
 def _ridges(luma: Luma) -> Float[np.ndarray, "H W"]:
-    """Canny's first steps: gradients of the smoothed picture where they are largest across the edge, else 0."""
+    """Canny's first steps: the gradient of the smoothed picture where it peaks across an edge, else 0."""
     smooth = _smoothed(luma)
     across = cv2.Sobel(smooth, -1, 1, 0, borderType=cv2.BORDER_REFLECT)
     down = cv2.Sobel(smooth, -1, 0, 1, borderType=cv2.BORDER_REFLECT)
