@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int16, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,6 +25,9 @@ Picture = UInt8[Tensor, "3 H W"]
 
 STRIP = 64
 """Rows of a picture that SSIM looks at together on a CPU."""
+
+FLAT = 0.2
+"""Share of equal neighbours among differences from which they are summed in float64: rounding adds up there."""
 
 _PEAK = 255.0
 
@@ -240,24 +243,39 @@ def _ssim_total(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -> 
     """Sum of SSIM over all places, by local means of s, d, s^2 and d^2, where s = x + y and d = x - y."""
     # 4 xy = s^2 - d^2 and 2 (x^2 + y^2) = s^2 + d^2 hold for means, squares of means and (co)variances alike,
     # so four local means do where x and y take five.
-    both = torch.stack([x.short() + y, x.short() - y]).float()
-    means, squares = _local_means(torch.cat([both, both * both]), window).chunk(2)
-    means = means.square_()
-    spreads = squares.sub_(means).float().mul_(unbiased)  # the difference needs float64, the rest does not
-    (mean_s, mean_d), (spread_s, spread_d) = means.float(), spreads
+    mean_s, spread_s = _moments(x.short() + y, window, exact=False)
+    difference = x.short() - y
+    is_flat = (difference[..., 1:] == difference[..., :-1]).float().mean() > FLAT
+    mean_d, spread_d = _moments(difference, window, exact=bool(is_flat))
+    spread_s, spread_d = spread_s.mul_(unbiased), spread_d.mul_(unbiased)
     c1, c2 = 2 * (0.01 * _PEAK) ** 2, 2 * (0.03 * _PEAK) ** 2
     above = (mean_s - mean_d).add_(c1).mul_((spread_s - spread_d).add_(c2))
     below = mean_s.add_(mean_d).add_(c1).mul_(spread_s.add_(spread_d).add_(c2))
     return above.div_(below).sum(dtype=torch.float64)
 
 
+def _moments(values: Int16[Tensor, "3 H W"], window: np.ndarray, *, exact: bool) -> tuple[Tensor, Tensor]:
+    """Square of the local mean, and local variance, float32.
+
+    Values are counted from their middle, without which float32 would lose the variance beside the mean.
+    """
+    middle = values.float().mean().round()
+    centred = values.to(torch.float64 if exact else torch.float32).sub_(middle)
+    mean, square = _local_means(torch.stack([centred, centred * centred]), window)
+    if not exact:  # rounded weights do not add up to 1, which the square would feel once and the mean twice
+        rounded = 1 / window.astype(np.float32).sum(dtype=np.float64) ** 2
+        mean, square = mean.mul_(rounded), square.mul_(rounded)
+    spread = square.sub_(mean * mean).float()
+    return mean.float().add_(middle).square_(), spread
+
+
 def _local_means(maps: Float[Tensor, "k 3 H W"], window: np.ndarray) -> Float[Tensor, "k 3 H2 W2"]:
-    """Weighted means of each neighbourhood that lies wholly inside, in float64; OpenCV is fastest on a CPU."""
+    """Weighted means of each neighbourhood that lies wholly inside; OpenCV is the fastest on a CPU."""
     half, planes = len(window) // 2, maps.flatten(0, 1)
     if maps.device.type == "cpu":
-        means = [cv2.sepFilter2D(plane, cv2.CV_64F, window, window) for plane in planes.numpy()]
+        means = [cv2.sepFilter2D(plane, -1, window, window) for plane in planes.numpy()]
         whole = torch.from_numpy(np.stack([mean[half:-half, half:-half] for mean in means]))
         return whole.unflatten(0, maps.shape[:2])
-    taps = torch.from_numpy(window).to(maps.device)
-    columns = functional.conv2d(planes.double()[:, None], taps[None, None, :, None])
+    taps = torch.from_numpy(window).to(maps)
+    columns = functional.conv2d(planes[:, None], taps[None, None, :, None])
     return functional.conv2d(columns, taps[None, None, None, :])[:, 0].unflatten(0, maps.shape[:2])
