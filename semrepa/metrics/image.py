@@ -27,7 +27,7 @@ STRIP = 64
 """Rows of a picture that SSIM looks at together on a CPU."""
 
 FLAT = 0.2
-"""Share of equal neighbours among differences from which they are summed in float64: rounding adds up there."""
+"""Share of equal neighbours among differences above which float64 is used: there rounding adds up."""
 
 _PEAK = 255.0
 
@@ -255,10 +255,8 @@ def _ssim_total(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -> 
 
 
 def _moments(values: Int16[Tensor, "3 H W"], window: np.ndarray, *, exact: bool) -> tuple[Tensor, Tensor]:
-    """Square of the local mean, and local variance, float32.
-
-    Values are counted from their middle, without which float32 would lose the variance beside the mean.
-    """
+    """Square of the local mean, and local variance, float32."""
+    # Counted from their middle: float32 would lose the variance beside a large mean.
     middle = values.float().mean().round()
     centred = values.to(torch.float64 if exact else torch.float32).sub_(middle)
     mean, square = _local_means(torch.stack([centred, centred * centred]), window)
