@@ -53,8 +53,8 @@ class SetScore:
 def frechet_distance(x: Features, y: Features) -> float:
     """Fréchet distance between the gaussians that fit two sets of features.
 
-    |mean difference|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2). With S = A^T A, where A holds the centred rows over
-    sqrt(n - 1), the last trace is the sum of the singular values of A1 A2^T: no matrix square root, no
+    |mean difference|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2). With S = A^T A, where A holds the centred rows
+    over sqrt(n - 1), the last trace is the sum of the singular values of A1 A2^T: no matrix square root, no
     imaginary part, no epsilon, and only n1 x n2 numbers when there are few rows.
 
     Args:
@@ -76,7 +76,7 @@ def frechet_distance(x: Features, y: Features) -> float:
 
 
 def kernel_distance(x: Features, y: Features) -> float:
-    """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased: 0 on average for equal sets.
+    """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased: about 0 for equal sets.
 
     Args:
         x: at least two rows.
