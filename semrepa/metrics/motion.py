@@ -23,7 +23,7 @@ Flow = Float[Tensor, "m 2 H W"]
 """Where each pixel goes: right and down, pixels per frame."""
 
 Painting = Literal["fixed", "frame"]
-"""What is in full colour. fixed: the true clip's fast motion (headline); frame: each frame's own longest flow,
+"""What is in full colour. fixed: the true clip's fast motion (headline); frame: each frame's own longest,
 as PhysGen."""
 
 FAST = 0.99
