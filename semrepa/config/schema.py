@@ -14,6 +14,7 @@ from semrepa.config.inputs import (
     DataConfig,
     DepthConfig,
     FaceConfig,
+    MetricsConfig,
     ModelConfig,
     PeopleConfig,
     VideoConfig,
@@ -172,6 +173,7 @@ class Config(Section):
     pretrain_identity: TrainConfig
     finetune: TrainConfig
     generate: GenerateConfig
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def save(self, path: str | Path) -> Path:
         """Write the config as JSON, atomically; returns the path."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semrepa.config import Config, describe
-from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.places import SHIPPED, Finding
+from semrepa.weights.roles import Network, Role
 
 
 class WeightsError(FileNotFoundError, ValueError):
@@ -57,6 +57,8 @@ def _changes(cfg: Config) -> str:
         "depth.variant",
         "depth.metric",
         "people.detector",
+        "metrics.lpips",
+        "metrics.flow",
     )
     changed = [row for row in describe(cfg) if row.changed and row.name in names]
     return "".join(f" -o {shlex.quote(f'{row.name}={row.value}')}" for row in changed)

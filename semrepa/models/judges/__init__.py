@@ -4,10 +4,3 @@ Each knows where its weights come from. Without a file it has random weights, wh
 laptop bears, and says so (`kind` random): every path can be run without a hub, and no number of it can pass
 for a real one.
 """
-
-from semrepa.models.judges.clip import Clip
-from semrepa.models.judges.flow import DisFlow, RaftFlow
-from semrepa.models.judges.inception import FidInception
-from semrepa.models.judges.perceptual import Lpips
-
-__all__ = ["Clip", "DisFlow", "FidInception", "Lpips", "RaftFlow"]

@@ -1,4 +1,4 @@
-"""LPIPS v0.1 (Zhang et al., 2018): squared differences of unit features of a classifier, weighted and added."""
+"""LPIPS v0.1 (Zhang et al., 2018): squared differences in a classifier's unit features, weighted and summed."""
 
 import hashlib
 from collections.abc import Mapping
