@@ -32,7 +32,7 @@ FLAT = 0.2
 _PEAK = 255.0
 
 
-def inside(frames: AnyFrames, content: Content | None) -> AnyFrames:
+def inside(frames: AnyFrames, content: Content | None) -> Tensor:
     """Cut padding off: black bars would count as perfect pixels and sharp edges.
 
     Args:

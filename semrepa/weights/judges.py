@@ -51,7 +51,8 @@ def load_judges(cfg: Config) -> Judges:
         WeightsError: weights are missing in `full`, or are not what they should be; lists all of them.
     """
     roles: list[Role] = ["lpips_backbone", "lpips_heads", "inception", "clip"]
-    roles += [] if cfg.metrics.flow == "dis" else ["raft"]
+    if cfg.metrics.flow != "dis":
+        roles.append("raft")
     found = _found(cfg, roles)
     paths = {role: finding.path for role, finding in found.items()}
     kinds = {role: kind_of(cfg, role, path) for role, path in paths.items() if path}

@@ -40,7 +40,7 @@ SIBLINGS = {
 OWNERS = {
     "IPython": ("ui/",),
     "av": ("data/video.py", "data/decoding/"),
-    "cv2": ("teachers/", "miniature/"),
+    "cv2": ("teachers/", "miniature/", "metrics/", "models/judges/"),
     "decord": ("data/decoding/",),
     "insightface": ("teachers/face.py",),
     "ipywidgets": ("ui/",),
@@ -50,6 +50,7 @@ OWNERS = {
     "papermill": ("headless.py",),
     "plotly": ("ui/",),
     "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
+    "torchvision": ("models/judges/", "teachers/people.py"),
     "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")

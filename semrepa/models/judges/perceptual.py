@@ -1,4 +1,4 @@
-"""LPIPS v0.1 (Zhang et al., 2018): squared differences in a classifier's unit features, weighted and summed."""
+"""LPIPS v0.1 (Zhang et al., 2018): squared differences of a classifier's unit features, weighted sums."""
 
 import hashlib
 from collections.abc import Mapping
