@@ -17,6 +17,10 @@ from semrepa.metrics.features import Features, FeatureSet, check_network
 from semrepa.provenance import Provenance
 
 
+OtherFeatures = Float[Tensor, "m d"]
+"""Features of another number of pictures."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetScore:
     """One number for a whole set of clips, with what it needs to be read rightly."""
@@ -50,7 +54,7 @@ class SetScore:
         return f"{self.name} {self.value:.4g}{interval} (N = {scored} and {true}, {self.dims}-d{rank}{kind})"
 
 
-def frechet_distance(x: Features, y: Features) -> float:
+def frechet_distance(x: Features, y: OtherFeatures) -> float:
     """Fréchet distance between the gaussians that fit two sets of features.
 
     |mean difference|^2 + tr S1 + tr S2 - 2 tr sqrt(S1 S2). With S = A^T A, where A holds the centred rows
@@ -75,7 +79,7 @@ def frechet_distance(x: Features, y: Features) -> float:
     return max(float(shift + spread - 2 * cross), 0.0)
 
 
-def kernel_distance(x: Features, y: Features) -> float:
+def kernel_distance(x: Features, y: OtherFeatures) -> float:
     """Squared maximum mean discrepancy with the kernel (x y / d + 1)^3, unbiased: about 0 for equal sets.
 
     Args:
@@ -166,7 +170,7 @@ class _KernelSums:
     """(c,) frames."""
 
     @classmethod
-    def of(cls, sets: Sequence[Features], owners: Sequence[Tensor], clips: int) -> "_KernelSums":
+    def of(cls, sets: Sequence[Tensor], owners: Sequence[Tensor], clips: int) -> "_KernelSums":
         x, y = zip(sets, owners, strict=True)
         rows = [torch.zeros(clips, dtype=torch.float64, device=sets[0].device) for _ in range(4)]
         for k, (values, owner) in enumerate((x, y)):

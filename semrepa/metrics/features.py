@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -18,6 +18,7 @@ Pictures = UInt8[Tensor, "k 3 H W"]
 """Pictures in any order."""
 
 
+@runtime_checkable
 class FeatureNetwork(Protocol):
     """A frozen network that describes pictures by numbers."""
 

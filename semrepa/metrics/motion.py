@@ -8,7 +8,7 @@ them.
 """
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -35,6 +35,7 @@ _SECTORS = (15, 6, 4, 11, 13, 6)
 """Steps of the colour wheel from red over yellow, green, cyan, blue, magenta to red (Baker et al., 2007)."""
 
 
+@runtime_checkable
 class FlowNetwork(Protocol):
     """What finds the optical flow of a clip."""
 

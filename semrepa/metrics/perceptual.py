@@ -1,6 +1,6 @@
 """LPIPS: how far the true frame is in the layers of an image classifier."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from semrepa.provenance import Provenance
 from semrepa.shapes import PerFrame
 
 
+@runtime_checkable
 class PairNetwork(Protocol):
     """A frozen network that says how different two pictures look."""
 

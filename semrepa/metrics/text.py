@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ from semrepa.provenance import Provenance
 from semrepa.shapes import PerFrame
 
 
+@runtime_checkable
 class TextNetwork(Protocol):
     """A frozen network that puts pictures and captions into one space."""
 
