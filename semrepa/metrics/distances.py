@@ -16,7 +16,6 @@ from torch import Tensor
 from semrepa.metrics.features import Features, FeatureSet, check_network
 from semrepa.provenance import Provenance
 
-
 OtherFeatures = Float[Tensor, "m d"]
 """Features of another number of pictures."""
 

@@ -138,7 +138,7 @@ def facesim_arc(embeds: Embeddings, face_mask: FaceMask, reference: Reference) -
     Returns:
         Mean per clip, (b,), 0 to 1; 0 where no frame shows a face.
     """
-    chosen = torch.linspace(0, embeds.shape[1] - 1, 16, device=embeds.device).long()
+    chosen = torch.arange(16, device=embeds.device) * (embeds.shape[1] - 1) // 15
     cosines = likeness(embeds[:, chosen], face_mask[:, chosen], reference)
     return cosines.clamp(min=0).nanmean(dim=1).nan_to_num(0.0)
 

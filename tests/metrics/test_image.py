@@ -180,3 +180,14 @@ def test_wrong_sizes_and_variants_are_named(pair):
         ssim(*(part[..., :10] for part in pair))
     with pytest.raises(ValueError, match="'gaussian' or 'uniform'"):
         unwrap(image._window)("box")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", CASES)
+def test_a_gpu_gives_the_same(name):
+    scored, truth = CASES[name]
+    for variant in SETTINGS:
+        found = ssim(scored.cuda(), truth.cuda(), variant=variant).cpu()
+        torch.testing.assert_close(found, ssim(scored, truth, variant=variant), atol=1e-6, rtol=0)
+    torch.testing.assert_close(psnr(scored.cuda(), truth.cuda()).cpu(), psnr(scored, truth))
