@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -221,12 +221,12 @@ def _decibels(squares: list[Tensor], frames: AnyFrames) -> PerFrame:
 
 
 def _window(variant: SsimVariant) -> tuple[np.ndarray, float]:
-    """One-dimensional window, and the factor that makes its variance that of a sample."""
+    """One-dimensional window, as float32 has it, and the factor that makes its variance that of a sample."""
     if variant == "gaussian":
         weights = np.exp(-np.square(np.arange(-5, 6)) / (2 * 1.5**2))
-        return weights / weights.sum(), 1.0
+        return (weights / weights.sum()).astype(np.float32).astype(np.float64), 1.0
     if variant == "uniform":
-        return np.full(7, 1 / 7), 49 / 48
+        return np.full(7, np.float32(1 / 7), dtype=np.float64), 49 / 48
     raise ValueError(f"got variant={variant!r}; expected 'gaussian' or 'uniform'")
 
 
@@ -243,37 +243,39 @@ def _ssim_total(x: Picture, y: Picture, window: np.ndarray, unbiased: float) -> 
     """Sum of SSIM over all places, by local means of s, d, s^2 and d^2, where s = x + y and d = x - y."""
     # 4 xy = s^2 - d^2 and 2 (x^2 + y^2) = s^2 + d^2 hold for means, squares of means and (co)variances alike,
     # so four local means do where x and y take five.
-    mean_s, spread_s = _moments(x.short() + y, window, exact=False)
-    difference = x.short() - y
-    is_flat = (difference[..., 1:] == difference[..., :-1]).float().mean() > FLAT
+    x, y = x.float(), y.float()
+    difference = x - y
+    is_flat = (difference[:, ::4, 1:] == difference[:, ::4, :-1]).float().mean() > FLAT
+    mean_s, spread_s = _moments(x.add_(y), window, exact=False)
     mean_d, spread_d = _moments(difference, window, exact=bool(is_flat))
-    spread_s, spread_d = spread_s.mul_(unbiased), spread_d.mul_(unbiased)
-    c1, c2 = 2 * (0.01 * _PEAK) ** 2, 2 * (0.03 * _PEAK) ** 2
-    above = (mean_s - mean_d).add_(c1).mul_((spread_s - spread_d).add_(c2))
-    below = mean_s.add_(mean_d).add_(c1).mul_(spread_s.add_(spread_d).add_(c2))
+    mean_s.add_(2 * (0.01 * _PEAK) ** 2)
+    spread_s.add_(2 * (0.03 * _PEAK) ** 2 * window.sum() ** 2 / unbiased)
+    above = (mean_s - mean_d).mul_(spread_s - spread_d)
+    below = mean_s.add_(mean_d).mul_(spread_s.add_(spread_d))
     return above.div_(below).sum(dtype=torch.float64)
 
 
-def _moments(values: Int16[Tensor, "3 H W"], window: np.ndarray, *, exact: bool) -> tuple[Tensor, Tensor]:
-    """Square of the local mean, and local variance, float32."""
+def _moments(values: Float[Tensor, "3 H W"], window: np.ndarray, *, exact: bool) -> tuple[Tensor, Tensor]:
+    """Square of the local mean, and local variance times the weight of the whole window, float32."""
     # Counted from their middle: float32 would lose the variance beside a large mean.
-    middle = values.float().mean().round()
-    centred = values.to(torch.float64 if exact else torch.float32).sub_(middle)
-    mean, square = _local_means(torch.stack([centred, centred * centred]), window)
-    if not exact:  # rounded weights do not add up to 1, which the square would feel once and the mean twice
-        rounded = 1 / window.astype(np.float32).sum(dtype=np.float64) ** 2
-        mean, square = mean.mul_(rounded), square.mul_(rounded)
-    spread = square.sub_(mean * mean).float()
-    return mean.float().add_(middle).square_(), spread
+    middle = values.mean().round()
+    maps = values.new_empty((2, *values.shape), dtype=torch.float64 if exact else torch.float32)
+    torch.sub(values, middle, out=maps[0])
+    torch.mul(maps[0], maps[0], out=maps[1])
+    mean, square = _local_means(maps, window)
+    # Rounded weights do not quite add up to 1, which the variance, a small difference, would feel.
+    spread = square.addcmul_(mean, mean, value=-1 / window.sum() ** 2)
+    return mean.float().add_(middle).square_(), spread.float()
 
 
 def _local_means(maps: Float[Tensor, "k 3 H W"], window: np.ndarray) -> Float[Tensor, "k 3 H2 W2"]:
     """Weighted means of each neighbourhood that lies wholly inside; OpenCV is the fastest on a CPU."""
     half, planes = len(window) // 2, maps.flatten(0, 1)
     if maps.device.type == "cpu":
-        means = [cv2.sepFilter2D(plane, -1, window, window) for plane in planes.numpy()]
-        whole = torch.from_numpy(np.stack([mean[half:-half, half:-half] for mean in means]))
-        return whole.unflatten(0, maps.shape[:2])
+        means = torch.empty_like(planes)
+        for plane, mean in zip(planes.numpy(), means.numpy(), strict=True):
+            cv2.sepFilter2D(plane, -1, window, window, dst=mean)
+        return means[:, half:-half, half:-half].unflatten(0, maps.shape[:2])
     taps = torch.from_numpy(window).to(maps)
     columns = functional.conv2d(planes[:, None], taps[None, None, :, None])
     return functional.conv2d(columns, taps[None, None, None, :])[:, 0].unflatten(0, maps.shape[:2])
