@@ -27,7 +27,7 @@ def catalogue(cfg: Config) -> dict[Role, Network]:
     Returns:
         Network by role, in the order of `ROLES` and `JUDGES`.
     """
-    return {role: make(cfg) for role, make in (_ENTRIES | JUDGE_ENTRIES).items()}
+    return {role: make(cfg) for role, make in {**_ENTRIES, **JUDGE_ENTRIES}.items()}
 
 
 def is_hub_name(name: str) -> bool:

@@ -7,6 +7,13 @@ import torch
 from torchvision.models.optical_flow import raft_small
 
 from semrepa.config import full, mini, override
+from semrepa.metrics.distances import fid, kid
+from semrepa.metrics.features import extract
+from semrepa.metrics.image import clip_mean
+from semrepa.metrics.motion import motion_features, motion_score, name_of
+from semrepa.metrics.perceptual import lpips
+from semrepa.metrics.report import ClipScores, report_rows
+from semrepa.metrics.text import text_score
 from semrepa.weights import JUDGES, ROLES, WeightsError, check_weights, locate
 from semrepa.weights.judges import load_judges, with_second_face
 from tests.teachers.packs import build_pack
@@ -35,6 +42,34 @@ def test_mini_judges_by_random_weights_and_says_so():
         "CLIP": "random",
     }
     assert not any(x.requires_grad for x in judges.perceptual.parameters())
+
+
+def test_every_learned_score_can_be_had_offline_and_shows_its_label():
+    judges = load_judges(mini())
+    truth = torch.randint(0, 256, (3, 3, 3, 64, 96), dtype=torch.uint8)
+    frames = (truth // 2 + 30).contiguous()
+    names = ["a", "b", "c"]
+    distances = lpips(frames, truth, judges.perceptual)
+    assert distances.shape == (3, 3) and (distances > 0).all()
+    scored, true = (extract(x, judges.inception, names) for x in (frames, truth))
+    moved = motion_features(frames, truth, judges.flow, judges.inception, names)
+    for score in (fid(scored, true), kid(scored, true), motion_score(*moved, name_of(judges.flow))):
+        assert "random weights" in str(score)
+    cosines = text_score(frames, ["a man waves"] * 3, judges.text)
+    kinds = {"lpips_alex": judges.perceptual.provenance.kind, "text": cosines.provenance.kind}
+    per_clip = {"lpips_alex": clip_mean(distances), "text": clip_mean(cosines.frames)}
+    rows = [
+        ClipScores(
+            arm="base",
+            clip=name,
+            provenance="mini",
+            values={key: values[k].item() for key, values in per_clip.items()},
+            judges=kinds,
+        )
+        for k, name in enumerate(names)
+    ]
+    (row,) = report_rows(rows)
+    assert {"lpips_alex (random weights)", "text (random weights)"} < set(row)
 
 
 def test_full_names_all_that_is_missing_at_once():
