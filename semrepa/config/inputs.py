@@ -164,3 +164,25 @@ class PeopleConfig(Section):
     """YOLOv8 exported to ONNX; needed by that detector only."""
     sha256: Sha256 = None
     """Hash that the file must have; None: any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsConfig(Section):
+    """The networks that judge videos; without their weights mini takes random ones, labelled; full stops."""
+
+    lpips: Literal["alex", "vgg"] = "alex"
+    """Classifier of LPIPS; the paper does not say which. alex: the usual one; vgg: ten times slower."""
+    lpips_backbone: str | None = None
+    """torchvision's file of that classifier; None: looked for by its official name."""
+    lpips_heads: str | None = None
+    """File of the `lpips` package with the weights of the layers; None: looked for, there too."""
+    inception: str | None = None
+    """FID's Inception as pytorch-fid or torch-fidelity have it; None: looked for by their names."""
+    flow: Literal["raft_large", "raft_small", "dis"] = "raft_large"
+    """Optical flow of the motion score; dis: OpenCV's, without a network. The paper: PhysGen's, RAFT."""
+    raft: str | None = None
+    """torchvision's file of RAFT; None: looked for by its official name."""
+    clip: str | None = None
+    """Folder of CLIP ViT-B/32, by which the paper's text scores are explained; None: looked for."""
+    second_face: str | None = None
+    """Face pack whose recogniser no loss has seen, for the ID score; None: buffalo_l is looked for."""

@@ -11,6 +11,7 @@ from semrepa.config.inputs import (
     DataConfig,
     DepthConfig,
     FaceConfig,
+    MetricsConfig,
     ModelConfig,
     PeopleConfig,
     VideoConfig,
@@ -79,6 +80,7 @@ def mini() -> Config:
             resume=False,
         ),
         generate=GenerateConfig(num_inference_steps=20, guidance_scale=1.0),
+        metrics=MetricsConfig(flow="dis"),
     )
 
 

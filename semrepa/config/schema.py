@@ -14,6 +14,7 @@ from semrepa.config.inputs import (
     DataConfig,
     DepthConfig,
     FaceConfig,
+    MetricsConfig,
     ModelConfig,
     PeopleConfig,
     VideoConfig,
@@ -277,6 +278,7 @@ class Config(Section):
     generate: GenerateConfig
     launch: LaunchConfig = LaunchConfig()
     baselines: BaselinesConfig = BaselinesConfig()
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def save(self, path: str | Path) -> Path:
         """Write the config as JSON, atomically; returns the path."""

@@ -1,1 +1,1 @@
-"""Scores of videos from plain tensors; networks and teachers stay outside."""
+"""Scores of videos from plain tensors; networks and teachers are given by the caller."""

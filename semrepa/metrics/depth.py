@@ -36,6 +36,62 @@ def against_teacher(values: Depth, depth: Depth, *, kind: DepthKind) -> dict[str
     }
 
 
+def consistency(depth: Depth, reference: Depth, *, kind: DepthKind) -> dict[str, PerSample]:
+    """How well the depth that a teacher sees in generated videos fits that of the true ones.
+
+    One scale and one shift per clip are taken out first, by least squares: a teacher of disparity gives none,
+    and a person who stands a little nearer is no broken structure. Frame 0, which is given, does not count.
+
+    Args:
+        depth: the teacher's answer for the generated videos.
+        reference: its answer for the true ones.
+        kind: "metric": depth in metres; "disparity": pixels count where the true disparity is above `FAR` of
+            its range.
+
+    Returns:
+        `abs_rel`, `delta_1.25` and `flicker`, each (b,); the last in the unit of `reference`.
+
+    Raises:
+        ValueError: the shapes differ, or fewer than two frames.
+    """
+    _check(depth, reference)
+    if depth.shape[1] < 2:
+        raise ValueError(f"got {depth.shape[1]} frame per clip; expected at least 2")
+    depth, reference = depth[:, 1:], reference[:, 1:]
+    counted = reference
+    if kind == "disparity":
+        counted = reference.masked_fill(normalize(reference, kind=kind) <= FAR, torch.nan)
+    answer = fitted(depth, counted)
+    return {
+        "abs_rel": abs_rel(answer, counted),
+        "delta_1.25": delta(answer, counted),
+        "flicker": flicker(answer, counted),
+    }
+
+
+def fitted(pred_depth: Depth, depth: Depth) -> Depth:
+    """Bring predictions to the scale and shift of the truth, one pair per clip, by least squares.
+
+    Args:
+        pred_depth: predicted depth or disparity.
+        depth: truth; pixels count where it is finite.
+
+    Returns:
+        scale x prediction + shift; the mean of the truth where the prediction is flat.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check(pred_depth, depth)
+    counted = depth.isfinite() & pred_depth.isfinite()
+    x, y = (v.double().masked_fill(~counted, torch.nan).flatten(1) for v in (pred_depth, depth))
+    mean_x, mean_y = (v.nanmean(dim=1, keepdim=True) for v in (x, y))
+    variance = (x - mean_x).square().nanmean(dim=1, keepdim=True)
+    covariance = ((x - mean_x) * (y - mean_y)).nanmean(dim=1, keepdim=True)
+    scale = torch.where(variance > 0, covariance / variance, 0.0)
+    return ((pred_depth.double().flatten(1) - mean_x) * scale + mean_y).to(depth.dtype).view(depth.shape)
+
+
 def abs_rel(pred_depth: Depth, depth: Depth) -> PerSample:
     """Mean absolute error relative to the true depth.
 

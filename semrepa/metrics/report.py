@@ -6,11 +6,12 @@ Intervals are 95 % percentile bootstraps over clips with a fixed seed, so a tabl
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from semrepa.metrics.labels import labels
 from semrepa.provenance import Kind, Provenance, require_one_provenance
 
 
@@ -26,6 +27,8 @@ class ClipScores:
     """Kind of the weights behind the numbers."""
     values: Mapping[str, float]
     """Score by name; NaN where the clip has none."""
+    judges: Mapping[str, Kind] = field(default_factory=dict)
+    """Kind of the weights of the network that gives a score, by name; needed for those of `LEARNED`."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,14 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
         baseline: arm to compare with; None: no differences.
 
     Returns:
-        Rows of text for a table function; the column `weights` says what kind of weights made the numbers.
+        Rows of text for a table function; the column `weights` says what kind of weights made the videos, and
+        the head of a score that a network of another kind than real gives says so too.
 
     Raises:
-        ValueError: see `means` and `paired_differences`.
+        ValueError: see `means`, `paired_differences` and `labels`.
     """
     rows = list(rows)
-    kind = _kind(rows)
+    kind, heads = _kind(rows), score_labels(rows)
     table: list[dict[str, object]] = []
     parts = [("{}", means(rows))]
     if baseline is not None:
@@ -153,12 +157,27 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
             table.append(
                 {
                     "arm": label.format(arm),
-                    **{n: str(s) for n, s in scores.items()},
+                    **{heads[n]: str(s) for n, s in scores.items()},
                     "clips": clips,
                     "weights": kind,
                 }
             )
     return table
+
+
+def score_labels(rows: Iterable[ClipScores]) -> dict[str, str]:
+    """What to call each score, so that no network's number is shown without the kind of its weights.
+
+    Args:
+        rows: scores of clips.
+
+    Returns:
+        Label by name.
+
+    Raises:
+        ValueError: see `labels`.
+    """
+    return labels((row.values, row.judges) for row in rows)
 
 
 def write_scores(path: Path | str, rows: Iterable[ClipScores]) -> Path:

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from semrepa.analysis import IdDistances, Verification
-from semrepa.metrics.report import ClipScores, Interval, means, paired_differences
+from semrepa.metrics.report import ClipScores, Interval, means, paired_differences, score_labels
 from semrepa.ui.pictures import to_array
 from semrepa.ui.style import (
     BESIDE,
@@ -190,10 +190,10 @@ def compare_arms(
         The figure: above, scores; below, difference from the baseline with its 95 % interval.
 
     Raises:
-        ValueError: rows of mixed provenance, or an unknown baseline.
+        ValueError: rows of mixed provenance, an unknown baseline, or a network's score without its kind.
     """
     rows = list(rows)
-    scores, differences = means(rows), paired_differences(rows, baseline)
+    scores, differences, heads = means(rows), paired_differences(rows, baseline), score_labels(rows)
     layout = {"height_ratios": [1.6, 1], "sharex": "col"}
     figure, grid = new_figure(max(5.0, 3.3 * len(metrics)), 5.4, 2, len(metrics), title=title, **layout)
     for (above, below), metric in zip(grid.T, metrics, strict=True):
@@ -205,7 +205,7 @@ def compare_arms(
         below.axhline(0, color=GREY, linestyle=DASHES, linewidth=1.2)
         below.set_xticks(range(len(scores)), list(scores))
         below.set_xlim(-0.45, len(scores) - 0.25)
-        above.set_title(label_name(metric))
+        above.set_title(label_name(heads[metric]))
     grid[0, 0].set_ylabel("score per clip, mean")
     grid[1, 0].set_ylabel(f"minus {baseline}\n(paired, 95 %)")
     return figure

@@ -6,14 +6,16 @@
 Nothing is downloaded unless `weights.allow_download` or `--download` says so.
 """
 
-from semrepa.weights.catalogue import ROLES, Network, Role, catalogue
+from semrepa.weights.catalogue import catalogue
 from semrepa.weights.check import check_weights, load_base, sha256_of_weights, survey
 from semrepa.weights.kinds import recorded_kind
 from semrepa.weights.message import WeightsError
 from semrepa.weights.places import Finding, counted_from, locate
+from semrepa.weights.roles import JUDGES, ROLES, Network, Role
 from semrepa.weights.siblings import from_report
 
 __all__ = [
+    "JUDGES",
     "ROLES",
     "Finding",
     "Network",

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from semrepa.config import configure, override
 from semrepa.config.strict import read_pair
 from semrepa.models.baselines import BASELINES
-from semrepa.weights.catalogue import ROLES
 from semrepa.weights.check import sha256_of_weights, survey
 from semrepa.weights.kinds import kind_of
 from semrepa.weights.message import entry, overview
+from semrepa.weights.roles import JUDGES, ROLES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "-o", "--override", action="append", default=[], metavar="NAME=VALUE", help="config field"
     )
-    made.add_argument("--role", nargs="+", choices=(*ROLES, *BASELINES), default=ROLES, help="these")
+    made.add_argument(
+        "--role",
+        nargs="+",
+        choices=(*ROLES, *JUDGES, *BASELINES),
+        default=ROLES,
+        help=f"only these; default: {' '.join(ROLES)}",
+    )
     made.add_argument("--download", action="store_true", help="fetch what is missing and on a hub")
     made.add_argument("--hash", action="store_true", help="print the hashes by which weights can be pinned")
     return made

@@ -1,16 +1,11 @@
 """Every network that a run can need: what it is, whose, under which terms, how big, and how to get it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from semrepa.config import Config, full
-from semrepa.models.baselines import BASELINES, BaselineName
-
-Role = Literal["model", "depth", "face", "people", "structure", "identity", BaselineName]
-ROLES: tuple[Role, ...] = tuple(role for role in get_args(Role) if role not in BASELINES)
-"""What training and generating can need; only `semrepa.runs` needs the models compared with."""
+from semrepa.weights.catalogue_of_judges import JUDGE_ENTRIES
+from semrepa.weights.roles import Network, Role
 
 PACK = "antelopev2"
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "arcface.onnx"
@@ -26,41 +21,6 @@ _PARTS = ("*.json", "tokenizer/*", "*/model.safetensors", "*/diffusion_pytorch_m
 _PATTERNS = " ".join(f"--include '{pattern}'" for pattern in _PARTS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """One network: what the kit knows about it without having seen it."""
-
-    role: Role
-    """What it does in a run."""
-    title: str
-    """Its name."""
-    licence: str
-    """Terms of use, with a note where they forbid commercial use."""
-    size: str
-    """Size on disk."""
-    commands: tuple[str, ...]
-    """How to get it, line by line."""
-    field: str
-    """Config field that names it."""
-    argument: str | None
-    """Value of that field."""
-    pinned: str | None = None
-    """SHA-256 that the user expects."""
-    variable: str | None = None
-    """Environment variable that names it, where the config does not."""
-    names: tuple[str, ...] = ()
-    """Official names of the file or folder, the first of which counts."""
-    repo: str | None = None
-    """Hub repository that has it."""
-    wanted: tuple[str, ...] = ()
-    """Files of that repository that are fetched, as patterns; never pickles where there is a choice."""
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is one file, and not a folder."""
-        return self.role in ("depth", "people")
-
-
 def catalogue(cfg: Config) -> dict[Role, Network]:
     """Describe the networks that a config asks for.
 
@@ -68,9 +28,9 @@ def catalogue(cfg: Config) -> dict[Role, Network]:
         cfg: resolved config.
 
     Returns:
-        Network by role, in the order of `ROLES` and `BASELINES`.
+        Network by role: what runs need, the models compared with, and the judges.
     """
-    return {role: _ENTRIES[role](cfg) for role in (*ROLES, *BASELINES)}
+    return {role: make(cfg) for role, make in {**_ENTRIES, **JUDGE_ENTRIES}.items()}
 
 
 def is_hub_name(name: str) -> bool:

@@ -12,12 +12,12 @@ from semrepa.models.cogvideox import PARTS, CogVideoX, Part, load_cogvideox
 from semrepa.models.variants import check_checkpoint
 from semrepa.provenance import Provenance, mini_asset
 from semrepa.runtime import compute_dtype, pick_device
-from semrepa.weights.catalogue import ROLES, Role
 from semrepa.weights.fetch import fetch
 from semrepa.weights.kinds import kind_of
 from semrepa.weights.look import FOLDERS, pack_at
 from semrepa.weights.message import WeightsError, complaint
 from semrepa.weights.places import Finding, locate
+from semrepa.weights.roles import FACES, ROLES, Role
 
 _EXACT = Provenance(name="depth", source="exact depth of the sample world", kind="mini")
 
@@ -97,7 +97,7 @@ def sha256_of_weights(role: Role, path: Path, *, trust_names: bool = True) -> st
         64 digits: of a file as sha256sum has it, of a face pack those of its two models together, of the
         folder of a pipeline those of its parts, without what else lies there.
     """
-    if role == "face":
+    if role in FACES:
         return str(pack_at(path).provenance.sha256)
     if role not in FOLDERS:
         return sha256_of(path, trust_names=trust_names)

@@ -11,9 +11,9 @@ from semrepa.models.baselines import BASELINES
 from semrepa.models.variants import read_settings
 from semrepa.provenance import KINDS, Kind
 from semrepa.teachers.pack import KIND_KEY
-from semrepa.weights.catalogue import Role
 from semrepa.weights.look import pack_at
 from semrepa.weights.onnx_header import read_metadata
+from semrepa.weights.roles import FACES, Role
 
 _LEVELS = 4
 """Folders, from that of the weights upwards, in which the record of the run that made them may lie."""
@@ -40,7 +40,7 @@ def kind_of(cfg: Config, role: Role, path: Path) -> Kind:
     """
     if path.resolve().is_relative_to(provenance.MINI_ASSETS.resolve()):
         return "mini"
-    said = pack_at(path).kind if role == "face" else declared_kind(path)
+    said = pack_at(path).kind if role in FACES else declared_kind(path)
     if said is not None:
         return said
     if role in ("structure", "identity"):

@@ -10,11 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from semrepa.models.baselines import BASELINES, check_baseline
+from semrepa.models.judges.clip import FILES
 from semrepa.models.shards import read_shapes, weight_files
 from semrepa.models.variants import check_checkpoint
 from semrepa.teachers.pack import Pack, find_pack
-from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.onnx_header import read_metadata
+from semrepa.weights.roles import Network, Role
 
 STEMS = {
     "vae": "diffusion_pytorch_model",
@@ -164,6 +165,18 @@ def _look_at_file(_: Network, file: Path) -> str:
     return _FORMATS.get(file.suffix, lambda _: "")(file)
 
 
+def _look_at_clip(_: Network, folder: Path) -> str:
+    if not folder.is_dir():
+        return "a file; expected a folder of transformers"
+    words = any((folder / name).is_file() for name in ("tokenizer.json", "merges.txt"))
+    gone = [] if words else ["tokenizer.json or vocab.json with merges.txt"]
+    gone += [] if (folder / "config.json").is_file() else ["config.json"]
+    found = next((folder / name for name in FILES if (folder / name).is_file()), None)
+    if found is None:
+        gone.append(" or ".join(FILES))
+    return f"incomplete, without {', '.join(gone)}" if gone else _look_at_file(_, found)
+
+
 def _torch_file(file: Path) -> str:
     with file.open("rb") as stream:
         start = stream.read(2)
@@ -191,6 +204,7 @@ def _onnx_file(file: Path) -> str:
 _FORMATS: Mapping[str, Callable[[Path], str]] = {
     ".pth": _torch_file,
     ".pt": _torch_file,
+    ".bin": _torch_file,
     ".safetensors": _safetensors_file,
     ".onnx": _onnx_file,
 }
@@ -203,4 +217,10 @@ _LOOKS: Mapping[Role, Callable[[Network, Path], str]] = {
     "identity": _look_at_aligner,
     "svd": _look_at_baseline,
     "i2vgen-xl": _look_at_baseline,
+    "lpips_backbone": _look_at_file,
+    "lpips_heads": _look_at_file,
+    "inception": _look_at_file,
+    "raft": _look_at_file,
+    "clip": _look_at_clip,
+    "second_face": _look_at_pack,
 }

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from semrepa.config import Config, describe
 from semrepa.models.baselines import BASELINES
-from semrepa.weights.catalogue import Network, Role
 from semrepa.weights.places import SHIPPED, Finding
+from semrepa.weights.roles import Network, Role
 
 
 class WeightsError(FileNotFoundError, ValueError):
@@ -60,6 +60,8 @@ def _changes(cfg: Config) -> str:
         "depth.variant",
         "depth.metric",
         "people.detector",
+        "metrics.lpips",
+        "metrics.flow",
     )
     changed = [row for row in describe(cfg) if row.changed and row.name in names]
     return "".join(f" -o {shlex.quote(f'{row.name}={row.value}')}" for row in changed)

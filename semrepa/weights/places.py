@@ -9,9 +9,10 @@ from huggingface_hub import constants
 
 from semrepa import provenance
 from semrepa.config import Config, override, preset
-from semrepa.weights.catalogue import INSIGHTFACE, RECOGNISER, Network, Role, catalogue, is_hub_name
+from semrepa.weights.catalogue import INSIGHTFACE, RECOGNISER, catalogue, is_hub_name
 from semrepa.weights.kinds import kind_of
 from semrepa.weights.look import is_there, pack_at, problem
+from semrepa.weights.roles import Network, Role
 
 SHIPPED = "shipped with the package"
 """Place of the mini weights."""
@@ -160,6 +161,9 @@ def _usual_places(cfg: Config, network: Network) -> Iterator[tuple[str, Path]]:
     place, folder = _folder(cfg)
     if folder and network.names:
         paths = [Path(folder).expanduser() / name for name in network.names]
+        yield place, next((path for path in paths if is_there(path)), paths[0])
+    for place, home in network.places:
+        paths = [home / name for name in network.names]
         yield place, next((path for path in paths if is_there(path)), paths[0])
     if network.role == "face":
         yield "insightface", INSIGHTFACE.expanduser() / network.names[0]

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from semrepa.config import Config, override
-from semrepa.weights.catalogue import Role
 from semrepa.weights.places import locate
+from semrepa.weights.roles import Role
 
 
 def from_report(cfg: Config, roles: Iterable[Role], report: Path) -> Config:

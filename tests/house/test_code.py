@@ -44,7 +44,7 @@ SIBLINGS = {
 OWNERS = {
     "IPython": ("ui/",),
     "av": ("data/video.py", "data/decoding/"),
-    "cv2": ("teachers/", "miniature/", "metrics/drift.py"),
+    "cv2": ("teachers/", "miniature/", "metrics/", "models/judges/"),
     "decord": ("data/decoding/",),
     "insightface": ("teachers/face.py",),
     "ipywidgets": ("ui/",),
@@ -54,6 +54,7 @@ OWNERS = {
     "papermill": ("headless.py",),
     "plotly": ("ui/",),
     "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
+    "torchvision": ("models/judges/", "teachers/people.py"),
     "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")

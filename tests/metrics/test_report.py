@@ -82,3 +82,40 @@ def test_scores_survive_a_file(tmp_path):
     rows = scores("base", SPREAD[:3])
     lines = write_scores(tmp_path / "scores.jsonl", rows).read_text().splitlines()
     assert [ClipScores(**json.loads(line)) for line in lines] == rows
+
+
+def judged(kind, *, name: str = "lpips_alex", arm: str = "base") -> list[ClipScores]:
+    """Rows with a score of a network."""
+    judges = {} if kind is None else {name: kind}
+    values = {"ssim": 0.5, name: 0.1}
+    return [
+        ClipScores(arm=arm, clip=f"clip{k}", provenance="mini", values=values, judges=judges)
+        for k in range(3)
+    ]
+
+
+def test_scores_of_random_and_mini_networks_are_shown_with_their_label():
+    for kind in ("random", "mini"):
+        (row,) = report_rows(judged(kind))
+        assert f"lpips_alex ({kind} weights)" in row and "lpips_alex" not in row
+        assert row["ssim"].startswith("0.5")
+    (row,) = report_rows(judged("real"))
+    assert "lpips_alex" in row
+
+
+@pytest.mark.parametrize("name", ["lpips_vgg", "fid_per_clip", "kid", "motion_dis", "text"])
+def test_a_network_without_its_kind_is_not_shown(name):
+    with pytest.raises(ValueError, match=f"got {name} without the kind of their weights"):
+        report_rows(judged(None, name=name))
+
+
+def test_networks_of_two_kinds_are_not_shown_in_one_column():
+    rows = judged("random") + judged("real", arm="aligned")
+    with pytest.raises(ValueError, match="lpips_alex: random, real"):
+        report_rows(rows, baseline="base")
+
+
+def test_kinds_of_networks_survive_a_file(tmp_path):
+    rows = judged("random")
+    lines = write_scores(tmp_path / "scores.jsonl", rows).read_text().splitlines()
+    assert [ClipScores(**json.loads(line)) for line in lines] == rows

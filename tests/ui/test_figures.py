@@ -1,6 +1,7 @@
 """Every figure function draws plausible data to a PNG of bounded size, with the right words on it."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -176,6 +177,19 @@ def test_arms_show_means_and_signed_differences():
     text = draw(compare_arms(rows, baseline="base", metrics=["ssim", "x_y"]))
     for word in ("+0.100", "SSIM ↑", "x y", "minus base"):
         assert word in text
+
+
+def test_arms_are_drawn_with_the_kind_of_a_network_or_not_at_all():
+    judges = {"lpips_alex": "random"}
+    rows = [
+        ClipScores(arm=arm, clip=str(i), provenance="mini", values={"lpips_alex": 0.1 * i}, judges=judges)
+        for arm in ("base", "aligned")
+        for i in range(3)
+    ]
+    assert "random weights" in draw(compare_arms(rows, baseline="base", metrics=["lpips_alex"]))
+    nameless = [replace(row, judges={}) for row in rows]
+    with pytest.raises(ValueError, match="without the kind of their weights"):
+        compare_arms(nameless, baseline="base", metrics=["lpips_alex"])
 
 
 def test_lines_are_labelled_where_they_end():
