@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from semrepa.models.judges.filling import fill, randomised, record
+from semrepa.models.judges.filling import fill, full_precision, randomised, record
 from semrepa.provenance import Kind, Provenance
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -49,6 +49,7 @@ class Clip(nn.Module):
         self.max_tokens = config.text_config.max_position_embeddings
         self.provenance = _record(config, folder, kind)
 
+    @full_precision()
     def see(self, pictures: UInt8[Tensor, "k 3 H W"]) -> Float[Tensor, "k d"]:
         """Embed pictures: the shorter side is resized (bicubic), and the middle square is seen.
 

@@ -1,6 +1,7 @@
 """Gives a network its weights, from a file or by chance, and says which."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +15,17 @@ RANDOM_SEED = 0
 """Seed of random weights, so that their numbers too can be made again."""
 
 Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within this context convolutions on a GPU keep all bits of float32, which they round to ten otherwise.
+
+    Yields:
+        Nothing.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def fill(

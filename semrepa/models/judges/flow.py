@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.optical_flow import raft_large, raft_small
 
-from semrepa.models.judges.filling import fill, randomised, record
+from semrepa.models.judges.filling import fill, full_precision, randomised, record
 from semrepa.provenance import Kind, Provenance
 
 RaftSize = Literal["raft_large", "raft_small"]
@@ -56,6 +56,7 @@ class RaftFlow(nn.Module):
             fill(self.network, file, f"torchvision {size} weights", optional=("num_batches_tracked",))
         self.provenance = record(f"flow {size}, {UPDATES} updates", file, kind)
 
+    @full_precision()
     @torch.no_grad()
     def forward(self, frames: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "m 2 H W"]:
         """Flow from each frame to the next.

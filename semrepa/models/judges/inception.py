@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision.models import Inception3
 from torchvision.models.inception import InceptionA, InceptionC, InceptionE
 
-from semrepa.models.judges.filling import fill, randomised, record
+from semrepa.models.judges.filling import fill, full_precision, randomised, record
 from semrepa.provenance import Kind
 
 CLASSES = 1008
@@ -48,6 +48,7 @@ class FidInception(nn.Module):
         self.side = LEAST if file is None else SIDE
         self.provenance = record(f"FID Inception 2048 (pytorch-fid, bilinear {self.side})", file, kind)
 
+    @full_precision()
     def forward(self, pictures: UInt8[Tensor, "k 3 H W"]) -> Float[Tensor, "k 2048"]:
         """Describe pictures.
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torchvision.models import alexnet, vgg16
 
-from semrepa.models.judges.filling import fill, randomised, record
+from semrepa.models.judges.filling import fill, full_precision, randomised, record
 from semrepa.provenance import Kind, Provenance
 
 LpipsNet = Literal["alex", "vgg"]
@@ -68,6 +68,7 @@ class Lpips(nn.Module):
         for name, values in (("shift", _SHIFT), ("scale", _SCALE)):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
+    @full_precision()
     def forward(
         self, pictures: UInt8[Tensor, "k 3 H W"], reference: UInt8[Tensor, "k 3 H W"]
     ) -> Float[Tensor, " k"]:

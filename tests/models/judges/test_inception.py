@@ -76,3 +76,15 @@ def test_file_of_another_network_is_refused(tmp_path):
     torch.save({"fc.weight": torch.zeros(1000, 2048)}, tmp_path / "inception_v3.pth")
     with pytest.raises(ValueError, match="tensors of another network"):
         FidInception(tmp_path / "inception_v3.pth")
+
+
+def test_convolutions_keep_their_bits_and_the_setting_is_put_back():
+    seen = []
+    made = FidInception()
+    made.network.Conv2d_1a_3x3.register_forward_hook(
+        lambda *_: seen.append(torch.backends.cudnn.allow_tf32)  # what a GPU would do
+    )
+    before = torch.backends.cudnn.allow_tf32
+    made(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    made(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    assert seen == [False, False] and torch.backends.cudnn.allow_tf32 == before is True
