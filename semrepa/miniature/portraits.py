@@ -133,8 +133,7 @@ def train_on_portraits(cfg: Config, features: Batch, *, work: Path, log: Path) -
     objective = IdentityObjective(
         aligner, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift
     )
-    batch = take(features, np.arange(train, len(features.ids)))
-    heldout = Heldout(batch=batch, places=tuple(range(200)), counts=torch.ones(200, dtype=torch.bool))
+    heldout = Heldout.of(take(features, np.arange(train, len(features.ids))))
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng([cfg.seed, step])

@@ -27,6 +27,13 @@ class Heldout:
     counts: Bool[Tensor, " b"]
     """False for a clip that is there only so that all processes have equally many."""
 
+    @classmethod
+    def of(cls, batch: Batch) -> "Heldout":
+        """All clips of a batch, each at its place there."""
+        size = len(batch.ids)
+        counts = torch.ones(size, dtype=torch.bool, device=batch.latents.device)
+        return cls(batch=batch, places=tuple(range(size)), counts=counts)
+
     def generators(self, seed: int) -> list[torch.Generator]:
         """New CPU generators, one for each clip, that depend on its place alone.
 

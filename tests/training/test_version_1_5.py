@@ -67,6 +67,5 @@ def test_aligners_see_the_video_alone(pairs, batch, cfg, structure, aligners, mo
 
 
 def test_version_1_5_is_evaluated_like_the_others(pairs, batch):
-    clips = Heldout(batch=batch, places=(0, 1, 2), counts=torch.ones(3, dtype=torch.bool))
-    values = pairs.heldout([clips], seed=0)
+    values = pairs.heldout([Heldout.of(batch)], seed=0)
     assert {"loss_diff", "loss_struct", "loss_id", "loss_diff@500"} <= values.keys()
