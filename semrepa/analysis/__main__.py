@@ -45,7 +45,7 @@ from semrepa.ui.show import table
 from semrepa.ui.style import to_png
 from semrepa.weights import ROLES, check_weights
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("semrepa.analysis")
 
 
 SHOWN = (("id_loss", "face_error"), ("struct_mse", "depth_error"), ("struct_mse", "struct_again"))
@@ -206,8 +206,8 @@ def draw(folder: Path, found: Diagnostics, levels: Mapping[str, Mapping[str, flo
     shown = {key: each for key, each in found.exploits.items() if key[2:] in SHOWN}
     figures = {
         "errors": error_curves(found.readings, floors=levels),
-        "exploitability": exploit_scatter(shown),
         "layers": layer_curves(found.layers),
+        **({"exploitability": exploit_scatter(shown)} if shown else {}),
     }
     for name, figure in figures.items():
         write_whole(folder / f"{name}.png", to_png(figure), durable=False)

@@ -98,15 +98,15 @@ def exploits(readings: Sequence[Reading], models: Sequence[str]) -> dict[tuple[s
         models: their names, earlier ones first.
 
     Returns:
-        By earlier model, later model, aligner's number and judge; without questions that no judge answered.
+        By earlier model, later model, aligner's number and judge; without questions that were answered for
+        fewer than two clips.
     """
-    known = {name for reading in readings for name, value in reading.values.items() if np.isfinite(value)}
-    pairs = [(a, b) for place, a in enumerate(models) for b in models[place + 1 :]]
-    asked = [question for question in QUESTIONS if known.issuperset(question)]
+    pairs = [(before, after) for place, before in enumerate(models) for after in models[place + 1 :]]
     return {
         (before, after, aligner, judge): compare(readings, before, after, aligner=aligner, judge=judge)
         for before, after in pairs
-        for aligner, judge in asked
+        for aligner, judge in QUESTIONS
+        if len(_judged(readings, before, aligner, judge) & _judged(readings, after, aligner, judge)) > 1
     }
 
 
@@ -225,6 +225,15 @@ def write(path: Path, found: Diagnostics, about: Mapping[str, Any]) -> Path:
 
 
 _INTERVALS = ("mean_aligner", "mean_judge", "agreement", "correlation")
+
+
+def _judged(readings: Sequence[Reading], model: str, *names: str) -> set[str]:
+    """Clips for which all these numbers of a model are there."""
+    return {
+        reading.clip
+        for reading in readings
+        if reading.seen == model and np.isfinite([reading.values.get(name, np.nan) for name in names]).all()
+    }
 
 
 def _percent(found: Interval) -> str:

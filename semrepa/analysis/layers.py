@@ -32,6 +32,8 @@ NEIGHBOURS = 10
 
 Frames = Float[Tensor, "b f dim"]
 """One row of features for each frame of patches."""
+Faces = Float[Tensor, "b f d"]
+"""One face embedding for each frame of patches."""
 Seen = Bool[Tensor, "b f"]
 """Frames of patches that show a face."""
 
@@ -48,7 +50,7 @@ class LayerData:
     """For each layer, the mean over the patches of each frame."""
     depth: Float[Tensor, "b tokens c"]
     """Depth latents of these patches, averaged over each."""
-    face: Frames
+    face: Faces
     """Mean embedding of the face in each frame, of length 1."""
     seen: Seen
     """Frames that show one."""
@@ -119,9 +121,7 @@ def score_layers(known: LayerData, heldout: LayerData, people: Mapping[str, obje
     return [_score(known, heldout, layer, people) for layer in range(len(known.tokens))]
 
 
-def faces_by_frame(
-    embeds: Embeddings, face_mask: FaceMask, frames: int, together: int
-) -> tuple[Frames, Seen]:
+def faces_by_frame(embeds: Embeddings, face_mask: FaceMask, frames: int, together: int) -> tuple[Faces, Seen]:
     """Average face embeddings over the video frames that a frame of patches stands for.
 
     Args:
@@ -172,7 +172,8 @@ def _chosen(count: int) -> Tensor:
 def _score(known: LayerData, heldout: LayerData, layer: int, people: Mapping[str, object]) -> LayerScore:
     depth = fit_ridge(*_patches(known, layer))
     identity = fit_ridge(*_faces(known, layer))
-    answers = identity(heldout.frames[layer]).float()
+    frames = heldout.frames[layer]
+    answers = identity(frames.flatten(0, 1)).float().unflatten(0, frames.shape[:2])
     return LayerScore(
         layer=layer,
         depth=explained(depth, *_patches(heldout, layer)),

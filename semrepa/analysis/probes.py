@@ -23,6 +23,8 @@ Features = Float[Tensor, "k p"]
 """One row for each of k samples."""
 Targets = Float[Tensor, "k q"]
 """What belongs to each sample."""
+Clips = Sequence[int] | np.ndarray
+"""Number of each sample's clip, from 0 on."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,23 @@ class ClipRatio:
         Returns:
             Score (or gain) with its 95 % interval.
         """
-        draws = resampled(len(self.above), resamples, seed)
-        scores, value = (draws @ self.above) / (draws @ self.below), self.value
+        counted = self.below > 0  # a clip without a face is no evidence
+        draws = resampled(counted.sum(), resamples, seed)
+        scores, value = draws @ self.above[counted] / (draws @ self.below[counted]), self.value
         if before is not None:
-            scores = scores - (draws @ before.above) / (draws @ before.below)
+            scores = scores - draws @ before.above[counted] / (draws @ before.below[counted])
             value -= before.value
         low, high = np.percentile(scores, [2.5, 97.5])
-        return Interval(value, float(low), float(high), len(self.above))
+        return Interval(value, float(low), float(high), int(counted.sum()))
 
 
-def resampled(clips: int, resamples: int, seed: int) -> np.ndarray:
+def resampled(clips: int | np.integer, resamples: int, seed: int) -> np.ndarray:
     """How often each clip is drawn in each bootstrap sample, (resamples, clips)."""
     generator = np.random.default_rng(seed)
     return generator.multinomial(clips, np.full(clips, 1 / clips), size=resamples).astype(float)
 
 
-def fit_ridge(features: Features, targets: Targets, clips: Sequence[int] | np.ndarray) -> Ridge:
+def fit_ridge(features: Features, targets: Targets, clips: Clips) -> Ridge:
     """Fit a ridge regression; its penalty is the one that does best on clips that were left out.
 
     Args:
@@ -117,7 +120,7 @@ def fit_ridge(features: Features, targets: Targets, clips: Sequence[int] | np.nd
     return _ridges(features, targets, (PENALTIES[int(errors.argmin())],))[0]
 
 
-def explained(ridge: Ridge, features: Features, targets: Targets, clips: Sequence[int]) -> ClipRatio:
+def explained(ridge: Ridge, features: Features, targets: Targets, clips: Clips) -> ClipRatio:
     """Share of the targets' variance that a probe explains on other clips (R²): 1 all of it, 0 none.
 
     Args:
@@ -135,7 +138,7 @@ def explained(ridge: Ridge, features: Features, targets: Targets, clips: Sequenc
     return ClipRatio(_by_clip(spread - error, clips), _by_clip(spread, clips))
 
 
-def likeness(ridge: Ridge, features: Features, targets: Targets, clips: Sequence[int]) -> ClipRatio:
+def likeness(ridge: Ridge, features: Features, targets: Targets, clips: Clips) -> ClipRatio:
     """Mean cosine between what a probe predicts and the truth.
 
     Args:
@@ -203,7 +206,7 @@ def _squares(ridge: Ridge, features: Features, targets: Targets) -> float:
     return (ridge(features) - targets.double()).square().sum().item()
 
 
-def _by_clip(values: Float[Tensor, " k"], clips: Sequence[int]) -> np.ndarray:
+def _by_clip(values: Float[Tensor, " k"], clips: Clips) -> np.ndarray:
     return np.bincount(np.asarray(clips), weights=values.cpu().numpy())
 
 
