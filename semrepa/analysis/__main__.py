@@ -21,6 +21,7 @@ from semrepa.analysis.diagnostics import (
     Diagnostics,
     exploit_rows,
     exploits,
+    failing,
     judges,
     layer_rows,
     probe_layers,
@@ -48,7 +49,12 @@ from semrepa.weights import ROLES, check_weights
 log = logging.getLogger("semrepa.analysis")
 
 
-SHOWN = (("id_loss", "face_error"), ("struct_mse", "depth_error"), ("struct_mse", "struct_again"))
+SHOWN = (
+    ("id_loss", "face_error"),
+    ("id_loss", "id_again"),
+    ("struct_mse", "depth_error"),
+    ("struct_mse", "struct_again"),
+)
 """Questions that are drawn: an aligner's number and the judge of it."""
 
 
@@ -74,6 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about |= {"runs": {name: str(run) for name, run in runs.items()}, "seconds": time.perf_counter() - began}
     write(folder / "diagnostics.json", found, about)
     draw(folder, found, about["floors"])
+    for number, clips in found.failing.items():
+        for clip, error in clips.items():
+            print(
+                f"not judged: {clip}, where the aligner of {number} fails on true latents (error {error:.3g})"
+            )
     print(table(exploit_rows(found.exploits), caption="Do the judges agree with the aligners?"), end="\n\n")
     print(table(layer_rows(found.layers), caption=f"What the layers hold, timestep {options.probe_level}"))
     print(f"\nwritten to {folder} in {about['seconds']:.0f} s; networks: {about['weights']}")
@@ -192,7 +203,9 @@ def diagnose(
         "floors": {"struct_mse": level["loss_struct"], "id_l1": level["loss_id"]},
         "weights": run_kind(check_weights(cfg, ROLES)),
     }
-    return Diagnostics(readings=readings, exploits=exploits(readings, list(models)), layers=layers), about
+    bad = failing(readings, about["floors"])
+    asked = exploits(readings, list(models), bad)
+    return Diagnostics(readings=readings, exploits=asked, layers=layers, failing=bad), about
 
 
 def draw(folder: Path, found: Diagnostics, levels: Mapping[str, Mapping[str, float]]) -> None:
@@ -203,7 +216,8 @@ def draw(folder: Path, found: Diagnostics, levels: Mapping[str, Mapping[str, flo
         found: what to draw.
         levels: floors of the errors.
     """
-    shown = {key: each for key, each in found.exploits.items() if key[2:] in SHOWN}
+    last = list(found.layers)[-1]
+    shown = {key: each for key, each in found.exploits.items() if key[1] == last and key[2:] in SHOWN}
     figures = {
         "errors": error_curves(found.readings, floors=levels),
         "layers": layer_curves(found.layers),

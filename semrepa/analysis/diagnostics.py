@@ -1,14 +1,14 @@
 """All diagnostics of fine-tuned models on held-out clips, as one record that can be written."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from semrepa.analysis.errors import Judge, Reading, depth_judge, mean_by_timestep
+from semrepa.analysis.errors import Judge, Reading, above_floor, depth_judge, values_by_timestep
 from semrepa.analysis.exploit import (
     Exploit,
     VideoJudge,
@@ -24,7 +24,7 @@ from semrepa.config import Config
 from semrepa.data.index import ClipRow
 from semrepa.data.store import FeatureStore
 from semrepa.depth import DepthKind
-from semrepa.metrics.report import Interval
+from semrepa.metrics.report import Interval, bootstrap_mean
 from semrepa.runtime import write_json
 from semrepa.teachers import DepthTeacher, FaceTeacher
 from semrepa.training.combined import CombinedObjective
@@ -40,6 +40,8 @@ QUESTIONS = (
     ("struct_mse", "struct_again"),
 )
 """An aligner's number, and the judge that may or may not agree with its change."""
+FLOORED = {"id_loss": "id_l1", "struct_mse": "struct_mse"}
+"""The error on true latents that says whether an aligner can be trusted with a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class Diagnostics:
     """By earlier model, later model, aligner's number and judge: whether the judge agrees."""
     layers: dict[str, list[LayerScore]]
     """What each layer holds, by model."""
+    failing: dict[str, dict[str, float]]
+    """By aligner's number: clips on whose true latents it is no better than the floor, with its error."""
 
 
 def judges(
@@ -90,24 +94,53 @@ def judges(
     return [depth_judge(vae, colormap, ranges, kind)], [video_judge(vae, videos)]
 
 
-def exploits(readings: Sequence[Reading], models: Sequence[str]) -> dict[tuple[str, str, str, str], Exploit]:
+def failing(
+    readings: Sequence[Reading], floors: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Find the clips with which the aligners cannot be trusted.
+
+    Args:
+        readings: from `error_by_timestep`.
+        floors: errors of answers that need no learning, by name of the error; the lowest counts.
+
+    Returns:
+        By aligner's number, its error on the true latents of each such clip.
+    """
+    lowest = {name: min(levels.values()) for name, levels in floors.items() if levels}
+    return {
+        number: above_floor(readings, error, lowest[error])
+        for number, error in FLOORED.items()
+        if error in lowest
+    }
+
+
+def exploits(
+    readings: Sequence[Reading],
+    models: Sequence[str],
+    left_out: Mapping[str, Collection[str]] | None = None,
+) -> dict[tuple[str, str, str, str], Exploit]:
     """Ask of every two models whether the judges agree with the aligners.
 
     Args:
         readings: from `error_by_timestep`.
         models: their names, earlier ones first.
+        left_out: by aligner's number, clips that do not count, such as those of `failing`.
 
     Returns:
         By earlier model, later model, aligner's number and judge; without questions that were answered for
         fewer than two clips.
     """
     pairs = [(before, after) for place, before in enumerate(models) for after in models[place + 1 :]]
-    return {
-        (before, after, aligner, judge): compare(readings, before, after, aligner=aligner, judge=judge)
-        for before, after in pairs
-        for aligner, judge in QUESTIONS
-        if len(_judged(readings, before, aligner, judge) & _judged(readings, after, aligner, judge)) > 1
-    }
+    found = {}
+    for aligner, judge in QUESTIONS:
+        gone = (left_out or {}).get(aligner, ())
+        kept = [reading for reading in readings if reading.clip not in gone]
+        for before, after in pairs:
+            judged = (_judged(kept, model, aligner, judge) for model in (before, after))
+            if len(set.intersection(*judged)) > 1:
+                key = (before, after, aligner, judge)
+                found[key] = compare(kept, before, after, aligner=aligner, judge=judge)
+    return found
 
 
 def probe_layers(
@@ -203,10 +236,13 @@ def write(path: Path, found: Diagnostics, about: Mapping[str, Any]) -> Path:
         The path.
     """
     names = dict.fromkeys(name for reading in found.readings for name in reading.values)
-    means = {
+    errors = {
         name: {
-            seen: [{"timestep": level, **asdict(mean)} for level, mean in levels if mean.clips]
-            for seen, levels in mean_by_timestep(found.readings, name).items()
+            seen: [
+                {"timestep": t, "median": float(np.median(v)), **asdict(bootstrap_mean(v))}
+                for t, v in levels.items()
+            ]
+            for seen, levels in values_by_timestep(found.readings, name).items()
         }
         for name in names
     }
@@ -220,8 +256,8 @@ def write(path: Path, found: Diagnostics, about: Mapping[str, Any]) -> Path:
     ]
     layers = layer_rows(found.layers)
     readings = [asdict(reading) for reading in found.readings]
-    content = {**about, "exploitability": verdicts, "layers": layers, "errors": means, "readings": readings}
-    return write_json(path, content)
+    content = {"exploitability": verdicts, "failing": found.failing, "layers": layers, "errors": errors}
+    return write_json(path, {**about, **content, "readings": readings})
 
 
 _INTERVALS = ("mean_aligner", "mean_judge", "agreement", "correlation")

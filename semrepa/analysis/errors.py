@@ -19,7 +19,6 @@ from semrepa.depth import Colormap, DepthKind, decolorize, denormalize
 from semrepa.diffusion import add_noise, ddim_step
 from semrepa.losses import identity_loss, structure_loss
 from semrepa.metrics.depth import FAR, abs_rel, delta
-from semrepa.metrics.report import Interval, bootstrap_mean
 from semrepa.models.latents import decode
 from semrepa.runtime import autocast
 from semrepa.shapes import Depth, DepthRange, Embeddings, Latents, PerSample
@@ -208,24 +207,42 @@ def depth_judge(
     return judge
 
 
-def mean_by_timestep(readings: Iterable[Reading], name: str) -> dict[str, list[tuple[int | None, Interval]]]:
-    """Average one number over clips.
+def values_by_timestep(readings: Iterable[Reading], name: str) -> dict[str, dict[int | None, np.ndarray]]:
+    """Sort one number by what was looked at and by noise level.
 
     Args:
         readings: from `error_by_timestep`.
         name: name of the number.
 
     Returns:
-        For each thing that was looked at, its noise levels with mean and 95 % interval over clips.
+        The finite values, one per clip; without what has none.
     """
     found: dict[str, dict[int | None, list[float]]] = {}
     for reading in readings:
-        levels = found.setdefault(reading.seen, {})
-        levels.setdefault(reading.timestep, []).append(reading.values.get(name, np.nan))
-    return {
-        seen: [(level, bootstrap_mean(values)) for level, values in levels.items()]
-        for seen, levels in found.items()
-    }
+        if np.isfinite(value := reading.values.get(name, np.nan)):
+            found.setdefault(reading.seen, {}).setdefault(reading.timestep, []).append(value)
+    return {seen: {t: np.array(values) for t, values in levels.items()} for seen, levels in found.items()}
+
+
+def median_by_timestep(readings: Iterable[Reading], name: str) -> dict[str, dict[int | None, float]]:
+    """Median of one number over clips, see `values_by_timestep`."""
+    found = values_by_timestep(readings, name)
+    return {seen: {t: float(np.median(v)) for t, v in levels.items()} for seen, levels in found.items()}
+
+
+def above_floor(readings: Iterable[Reading], name: str, floor: float) -> dict[str, float]:
+    """Find clips on which an aligner fails: what it says of a prediction there means nothing.
+
+    Args:
+        readings: from `error_by_timestep`.
+        name: name of the aligner's error, `struct_mse` or `id_l1`.
+        floor: error of the best answer that needs no learning.
+
+    Returns:
+        Error on the true latents of each clip where it is not below the floor.
+    """
+    true = {r.clip: r.values.get(name, np.nan) for r in readings if r.seen == TRUE}
+    return {clip: value for clip, value in true.items() if value >= floor}
 
 
 def _depth(

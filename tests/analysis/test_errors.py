@@ -10,10 +10,12 @@ from semrepa.analysis.errors import (
     TRUE,
     Reading,
     Seen,
+    above_floor,
     depth_judge,
     error_by_timestep,
-    mean_by_timestep,
+    median_by_timestep,
     see,
+    values_by_timestep,
 )
 from semrepa.config import override
 from semrepa.losses import structure_loss
@@ -129,11 +131,30 @@ def test_depth_is_compared_after_decoding(parts, batches, kind):
     assert judge(Seen(latents=batch.latents, depth_latents=None, embeds=None), batch) == {}
 
 
-def test_means_skip_clips_without_a_number():
+def test_clips_without_a_number_are_skipped():
     readings = [
         Reading(clip=clip, timestep=level, seen="base", values={"id_l1": value})
-        for clip, level, value in [("a", 1, 2.0), ("b", 1, math.nan), ("c", 1, 4.0), ("a", 5, 7.0)]
+        for clip, level, value in [
+            ("a", 1, 2.0),
+            ("b", 1, math.nan),
+            ("c", 1, 4.0),
+            ("d", 1, 90.0),
+            ("a", 5, 7.0),
+        ]
     ]
-    levels = dict(mean_by_timestep(readings, "id_l1")["base"])
-    assert (levels[1].mean, levels[1].clips) == (3, 2)
-    assert levels[5].mean == 7
+    assert values_by_timestep(readings, "id_l1")["base"][1].tolist() == [2, 4, 90]
+    assert median_by_timestep(readings, "id_l1") == {"base": {1: 4.0, 5: 7.0}}
+    assert values_by_timestep(readings, "other") == {}
+
+
+def test_clips_on_which_an_aligner_fails_are_found():
+    readings = [
+        Reading(clip=clip, timestep=None, seen=seen, values={"id_l1": value})
+        for clip, seen, value in [
+            ("a", TRUE, 0.03),
+            ("b", TRUE, 0.16),
+            ("c", TRUE, math.nan),
+            ("a", "base", 0.9),
+        ]
+    ]
+    assert above_floor(readings, "id_l1", 0.035) == {"b": 0.16}

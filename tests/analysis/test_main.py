@@ -11,8 +11,8 @@ from PIL import Image
 from training.clips import HELDOUT, TRAIN
 
 from semrepa.analysis import __main__ as command
-from semrepa.analysis.diagnostics import exploit_rows, exploits, judges
-from semrepa.analysis.errors import Reading
+from semrepa.analysis.diagnostics import exploit_rows, exploits, failing, judges
+from semrepa.analysis.errors import TRUE, Reading
 from semrepa.config import override
 from semrepa.data.index import ClipRow
 from semrepa.provenance import Provenance
@@ -29,6 +29,8 @@ def stand_ins(monkeypatch, store, models):
         command, "load_models", lambda cfg, runs: dict(zip(("base", *runs), models.values(), strict=True))
     )
     monkeypatch.setattr(command, "load_teachers", lambda cfg: teachers)
+    lenient = {"zero output": 9.0, "mean output": 9.5}  # new aligners are worse than the real floors
+    monkeypatch.setattr(command, "floors", lambda *_: {"loss_struct": lenient, "loss_id": lenient})
     shipped = [Provenance(name="model", source="here", kind="mini")]
     monkeypatch.setattr(command, "check_weights", lambda cfg, roles: shipped)
 
@@ -89,3 +91,19 @@ def test_the_exact_teacher_judges_no_frames(cfg, store, models, batches):
     answers, videos = judges(cfg, models["base"], store, batches[0].ids, face=None, depth=None)
     assert cfg.depth.teacher == "exact" and teacher.kind == "metric"
     assert len(answers) == len(videos) == 1
+
+
+def test_clips_on_which_an_aligner_fails_do_not_count():
+    made = [Reading(clip=c, timestep=None, seen=TRUE, values={"struct_mse": 2.0 * (c == "z")}) for c in "abz"]
+    for clip, judged in (("a", 0.9), ("b", 0.8), ("z", 50.0)):
+        made.append(
+            Reading(clip=clip, timestep=9, seen="base", values={"struct_mse": 1.0, "struct_again": 1.0})
+        )
+        made.append(
+            Reading(clip=clip, timestep=9, seen="tuned", values={"struct_mse": 0.5, "struct_again": judged})
+        )
+    bad = failing(made, {"struct_mse": {"zero output": 3.0, "mean output": 1.5}, "id_l1": {}})
+    assert bad == {"struct_mse": {"z": 2.0}}
+    key = ("base", "tuned", "struct_mse", "struct_again")
+    assert exploits(made, ["base", "tuned"], bad)[key].verdict == "the judge agrees"
+    assert exploits(made, ["base", "tuned"])[key].verdict == "not shown"
