@@ -104,16 +104,17 @@ def _error_panel(
             axes.set_xticks(list(levels))
             last = list(levels.values())[-1]
             ends.append((f"{name} {last:.3g}", last, color))
-    highest = max(max(levels.values()) for levels in seen.values())
+    highest = max(value for levels in seen.values() for value in levels.values())
     near = {label: level for label, level in floors.items() if level < _OUT_OF_REACH * highest}
     for label, level in _merged(near).items():
         draw_floor(axes, label, level)
     if TRUE in seen:
         level = seen[TRUE][None]
         axes.axhline(level, color=GREEN, linestyle=DASHES, linewidth=1.4)
-        place = {"textcoords": "offset points", "va": "bottom", "color": GREEN, "fontsize": 8.5}
-        where = {"xycoords": ("axes fraction", "data"), "fontweight": "bold"}
-        axes.annotate(f"{TRUE} {level:.3g}", (0.01, level), (0, 3), **place, **where)
+        free = -3 if highest > 1.05 * level else 3  # the lines are on the other side
+        where = {"xycoords": ("axes fraction", "data"), "va": "top" if free < 0 else "bottom"}
+        look = {"textcoords": "offset points", "color": GREEN, "fontsize": 8.5, "fontweight": "bold"}
+        axes.annotate(f"{TRUE} {level:.3g}", (0.01, level), (0, free), **where, **look)
     axes.margins(y=0.12)
     label_ends(axes, ends)
 
@@ -230,7 +231,7 @@ def _scatter_panel(axes: Axes, key: tuple[str, str, str, str], found: Exploit) -
     axes.plot(x.mean, y.mean, "o", color=INK, markersize=7, markeredgecolor=PAPER)
     axes.set_title(f"{before} → {after}: {found.verdict}\n{_JUDGES.get(judge, judge)}")
     axes.set_xlabel(f"change of the {_NUMBERS.get(aligner, aligner)}: {x.mean:+.1%} {_ends(x)}")
-    axes.set_ylabel(f"of the judge's error:\n{y.mean:+.1%} {_ends(y)}")
+    axes.set_ylabel(f"change of the judge's error:\n{y.mean:+.1%} {_ends(y)}")
     sign, rank = found.agreement, found.correlation
     numbers = (
         f"one sign {sign.mean:.0%} [{sign.low:.0%}, {sign.high:.0%}]\n"
