@@ -1,7 +1,7 @@
 """What evaluations share: the fixed noise levels, the clips of this process, and means by name."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,11 +28,11 @@ class Heldout:
     """False for a clip that is there only so that all processes have equally many."""
 
     @classmethod
-    def of(cls, batch: Batch) -> "Heldout":
-        """All clips of a batch, each at its place there."""
+    def of(cls, batch: Batch, first: int = 0) -> "Heldout":
+        """All clips of a batch, the first of which has the given place."""
         size = len(batch.ids)
         counts = torch.ones(size, dtype=torch.bool, device=batch.latents.device)
-        return cls(batch=batch, places=tuple(range(size)), counts=counts)
+        return cls(batch=batch, places=tuple(range(first, first + size)), counts=counts)
 
     def generators(self, seed: int) -> list[torch.Generator]:
         """New CPU generators, one for each clip, that depend on its place alone.
@@ -44,6 +44,21 @@ class Heldout:
             As many as clips.
         """
         return [step_generator(seed, 0, place) for place in self.places]
+
+
+def in_order(batches: Iterable[Batch], first: int = 0) -> Iterator[Heldout]:
+    """Number the clips of batches one after the other.
+
+    Args:
+        batches: clips, all of which count.
+        first: place of the first clip.
+
+    Yields:
+        Each batch with its places.
+    """
+    for batch in batches:
+        yield Heldout.of(batch, first)
+        first += len(batch.ids)
 
 
 def eval_timesteps(num_timesteps: int) -> list[int]:

@@ -32,6 +32,10 @@ SIBLINGS = {
     ("teachers", "models"),
     ("teachers", "world"),
     ("prepare", "weights"),
+    ("analysis", "generate"),
+    ("analysis", "prepare"),
+    ("analysis", "training"),
+    ("analysis", "weights"),
     ("training", "estimate"),
     ("training", "generate"),
     ("training", "weights"),
@@ -57,6 +61,8 @@ OWNERS = {
     "torchvision": ("models/judges/", "teachers/people.py"),
     "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
+WITH_FIGURES = {"analysis/__main__.py"}
+"""Commands that draw: they may import `ui`, and nothing may import them."""
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")
 
 each_file = pytest.mark.parametrize("name", sorted(SOURCES))
@@ -110,11 +116,18 @@ def test_imports_point_downward(name):
         there = module.split(".")[1] if "." in module else "__init__"
         there = there if there in ROW else "__init__"
         is_fine = there == here or ROW[there] < ROW[here] or (here, there) in SIBLINGS
+        is_fine |= there == "ui" and name in WITH_FIGURES
         assert is_fine, (
             f"{name} (row {ROW[here]}) imports {module} (row {ROW[there]}); imports point downward"
         )
         takes_config = there == "config" and ROW[here] in (1, 2)
         assert not takes_config, f"{name}: rows 1 and 2 take plain values, never the config"
+
+
+@each_file
+def test_nothing_imports_a_command_that_draws(name):
+    commands = {f"semrepa.{command.removesuffix('.py').replace('/', '.')}" for command in WITH_FIGURES}
+    assert not commands & set(imported(TREES[name])), f"{name} imports a command, and with it what draws"
 
 
 @each_file

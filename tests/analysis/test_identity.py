@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from semrepa.analysis import (
-    error_by_timestep,
     id_distances,
     pca,
     verification,
@@ -115,23 +114,3 @@ def test_pca_finds_the_long_axis_with_a_fixed_sign():
     np.testing.assert_allclose(coordinates[:, 0], -5 * along, atol=1e-9)
     np.testing.assert_allclose(share, [1, 0], atol=1e-12)
     np.testing.assert_allclose(pca(points[::-1].copy())[0][::-1], coordinates, atol=1e-9)
-
-
-def test_error_by_timestep_of_a_model_that_knows_the_answer():
-    latents = torch.randn(2, 3, 4, 2, 2)
-    table = torch.linspace(0.999, 0.0, 10)
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(3))
-
-    def perfect_v(noisy_latents, timesteps):
-        share = table[timesteps].view(-1, 1, 1, 1, 1)
-        return share.sqrt() * noise - (1 - share).sqrt() * latents
-
-    def distance(pred_latents):
-        return (pred_latents - latents + 1).square().flatten(1).mean(1)
-
-    rows = error_by_timestep(perfect_v, distance, latents, table, timesteps=[0, 5, 9], seed=3)
-    assert [row["timestep"] for row in rows] == [0, 5, 9]
-    for row in rows:
-        assert row["loss"] == pytest.approx(1, abs=1e-5)
-        pull = 2 / latents[0].numel() ** 0.5 * (1 - table[int(row["timestep"])].item()) ** 0.5
-        assert row["gradient"] == pytest.approx(pull, rel=1e-4)

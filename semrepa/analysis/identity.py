@@ -1,6 +1,6 @@
-"""What aligners have learned: distances between faces, verification, maps, error against noise."""
+"""What face embeddings tell apart: distances within and between videos, verification, maps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semrepa.diffusion import add_noise, clean_prediction, snr
-from semrepa.shapes import AlphaTable, Embeddings, FaceMask, Latents, Timesteps
+from semrepa.shapes import Embeddings, FaceMask
 
 Distance = Literal["cosine", "l1", "l2"]
 """`cosine`: 1 - cos. `l1`: mean absolute difference. `l2`: length of the difference of unit vectors."""
@@ -184,48 +183,6 @@ def pca(points: np.ndarray | Tensor, components: int = 2) -> tuple[np.ndarray, n
     signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
     share = sizes**2 / max((sizes**2).sum(), 1e-30)
     return (left * sizes * signs)[:, :components], share[:components]
-
-
-def error_by_timestep(
-    predict_v: Callable[[Latents, Timesteps], Latents],
-    loss: Callable[[Latents], Tensor],
-    latents: Latents,
-    alphas_cumprod: AlphaTable,
-    *,
-    timesteps: Sequence[int],
-    seed: int = 0,
-) -> list[dict[str, float]]:
-    """Measure an alignment loss, and its pull on the transformer's answer, at chosen noise levels.
-
-    Args:
-        predict_v: the transformer: noisy latents and timesteps to v.
-        loss: clean prediction to the loss of each clip (b,): a frozen aligner's distance from its target.
-        latents: true latents of some clips.
-        alphas_cumprod: noise table.
-        timesteps: noise levels.
-        seed: seed of the noise, which is the same at every level.
-
-    Returns:
-        One row per level: `timestep`, `snr`, `loss`, and `gradient`, the norm per clip of the gradient
-        with respect to v.
-    """
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)).to(latents)
-    rows = []
-    for timestep in timesteps:
-        where = torch.full((len(latents),), timestep, dtype=torch.long, device=latents.device)
-        noisy_latents = add_noise(latents, noise, where, alphas_cumprod)
-        with torch.no_grad():
-            v_pred = predict_v(noisy_latents, where)
-        v_pred = v_pred.detach().requires_grad_()
-        value = loss(clean_prediction(noisy_latents, v_pred, where, alphas_cumprod)).mean()
-        (pull,) = torch.autograd.grad(value, v_pred)
-        rows.append({
-            "timestep": float(timestep),
-            "snr": snr(where, alphas_cumprod)[0].item(),
-            "loss": value.item(),
-            "gradient": len(latents) * pull.flatten(1).norm(dim=1).mean().item(),
-        })  # fmt: skip
-    return rows
 
 
 def _distances(first: Tensor, second: Tensor, distance: Distance) -> Tensor:
