@@ -165,7 +165,8 @@ def _layer_panel(axes: Axes, values: Mapping[str, Sequence[float]], title: str, 
     for place, (model, scores) in enumerate(values.items()):
         style = {"linewidth": 1.2, "markersize": 4} if place else {"linewidth": 3.6, "alpha": 0.35}
         axes.plot(range(len(scores)), scores, "o-" if place else "-", color=colors[model], **style)
-    axes.set_ylim(bottom=min(0.0, *(min(scores) for scores in values.values())) * 1.1)
+    low, high = (end(end(scores) for scores in values.values()) for end in (min, max))
+    axes.set_ylim(min(0, 1.15 * low), max(0, 1.15 * high))
     axes.set_title(title)
     axes.set_ylabel(unit)
     ends = [(f"{model} {scores[-1]:.3f}", scores[-1], colors[model]) for model, scores in values.items()]
