@@ -8,6 +8,7 @@ os.environ.update(  # before any library reads them
     OMP_WAIT_POLICY="PASSIVE",
 )
 
+import signal
 import socket
 from pathlib import Path
 
@@ -26,6 +27,12 @@ def _check_local(sock: socket.socket, address: object) -> None:
     host = address[0] if isinstance(address, tuple) else "localhost"
     if host not in ("127.0.0.1", "::1", "localhost"):
         raise OSError(f"tests must not use the network; got a connection to {address!r}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """A shell that runs tests in the background has told them to ignore Ctrl-C, which some of them send."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,6 +22,7 @@ from semrepa.analysis.diagnostics import (
     exploit_rows,
     exploits,
     failing,
+    in_batches,
     judges,
     layer_rows,
     probe_layers,
@@ -40,7 +41,6 @@ from semrepa.runtime import seed_everything
 from semrepa.training.combined import CombinedObjective
 from semrepa.training.floors import floors
 from semrepa.training.probe import probe_levels
-from semrepa.training.sources import heldout_batches
 from semrepa.ui.diagnostics import error_curves, exploit_scatter, layer_curves
 from semrepa.ui.show import table
 from semrepa.ui.style import to_png
@@ -187,7 +187,7 @@ def diagnose(
     every = {"face": teachers.face, "depth": teachers.depth, "rows": rows}
     answers, videos = judges(cfg, first, store, judged, **every)
     log.info("judging %d clips at timesteps %s", len(judged), levels)
-    batches = heldout_batches(store, judged, options.batch_size)
+    batches = in_batches(store, judged, options.batch_size)
     how = {"seed": cfg.seed, "judges": answers, "video_judges": videos}
     readings = error_by_timestep(models, batches, levels, **how)
     known, scored = train[: options.probe_clips], heldout[: options.probe_clips]

@@ -1,7 +1,7 @@
 """All diagnostics of fine-tuned models on held-out clips, as one record that can be written."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from semrepa.analysis.exploit import (
 from semrepa.analysis.layers import LayerScore, collect, score_layers
 from semrepa.analysis.runs import BASE
 from semrepa.config import Config
+from semrepa.data.dataset import Batch
 from semrepa.data.index import ClipRow
 from semrepa.data.store import FeatureStore
 from semrepa.depth import DepthKind
@@ -173,11 +174,26 @@ def probe_layers(
     for name, model in models.items():
         log.info("probing the layers of %s at timestep %d", name, level)
         parts = [
-            collect(model, heldout_batches(store, ids, batch_size), level, seed=seed, first=first)
+            collect(model, in_batches(store, ids, batch_size), level, seed=seed, first=first)
             for ids, first in ((known, 0), (heldout, len(known)))
         ]
         found[name] = score_layers(*parts, people)
     return found
+
+
+def in_batches(store: FeatureStore, ids: Sequence[str], size: int) -> Iterator[Batch]:
+    """Read clips in order.
+
+    Args:
+        store: prepared features.
+        ids: clips.
+        size: clips at a time.
+
+    Yields:
+        Batches on the device of the run.
+    """
+    for clips in heldout_batches(store, ids, size):
+        yield clips.batch
 
 
 def exploit_rows(found: Mapping[tuple[str, str, str, str], Exploit]) -> list[dict[str, object]]:
