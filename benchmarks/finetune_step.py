@@ -262,7 +262,7 @@ def main() -> None:
             on_gpu(folder, options.rounds or 4)
         else:
             cpu = torch.device("cpu")
-            for module in ("loop", "sources"):
+            for module in ("processes", "sources"):
                 stack.enter_context(mock.patch(f"semrepa.training.{module}.pick_device", return_value=cpu))
             stack.enter_context(mock.patch("semrepa.runtime._cpu_has_bf16", return_value=False))  # float32
             on_cpu(folder, options.rounds or 20)
