@@ -118,16 +118,25 @@ def _publish(growing: Path, path: Path, *, durable: bool = True) -> None:
     with growing.open("rb+") as file:
         os.fsync(file.fileno())
     growing.replace(path)
+    to_disk(path.parent)
+
+
+def to_disk(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk, as far as the system can.
+
+    Args:
+        path: file or folder.
+    """
     try:
-        folder = os.open(path.parent, os.O_RDONLY)
+        number = os.open(path, os.O_RDONLY)
     except OSError:  # a system on which folders cannot be opened
         return
     try:
-        os.fsync(folder)
+        os.fsync(number)
     except OSError:  # a file system that has no fsync for folders
         return
     finally:
-        os.close(folder)
+        os.close(number)
 
 
 def clear_unfinished(room: Path) -> int:

@@ -16,7 +16,6 @@ with that name is a whole checkpoint, whenever the process or the machine dies.
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from semrepa.files import to_disk
 from semrepa.training.sharding import load_optimizer, load_weights, optimizer_state, trained_weights
 
 logger = logging.getLogger(__name__)
@@ -279,7 +279,7 @@ def _replace(partial: Path, folder: Path) -> None:
     if folder.exists():
         _remove(folder)
     partial.rename(folder)
-    _sync(folder.parent)
+    to_disk(folder.parent)
 
 
 def _remove(folder: Path) -> None:
@@ -292,20 +292,7 @@ def _remove(folder: Path) -> None:
 def _to_disk(folder: Path) -> None:
     """Force the files of a folder to the disk, so that a power cut leaves no empty ones under its name."""
     for path in (*folder.iterdir(), folder):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    try:
-        number = os.open(path, os.O_RDONLY)
-    except OSError:  # a system on which folders cannot be opened
-        return
-    try:
-        os.fsync(number)
-    except OSError:  # a file system that has no fsync for folders
-        return
-    finally:
-        os.close(number)
+        to_disk(path)
 
 
 def _checked_manifest(folder: Path, check_files: bool) -> dict[str, Any]:
