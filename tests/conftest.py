@@ -60,6 +60,14 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True)
+def _ordinary_scheduling():
+    """Real-time priority, which some encoders take, makes processes started later hang (see `torture`)."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER, "a library has made this process real-time"
+
+
+@pytest.fixture(autouse=True)
 def _seeded():
     seed_everything(0)
 

@@ -7,7 +7,8 @@ code, which `numbers` reads back after any scaling.
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +58,24 @@ def on_screen(times: Sequence[float], hidden: int = 0) -> tuple[int, ...]:
     return tuple(max(i for i, t in enumerate(times) if t <= w + 1e-3) for w in wanted)
 
 
+@contextmanager
+def same_scheduling() -> Iterator[None]:
+    """Keep the scheduling of this thread, which SVT-AV1 makes real-time where it may (as root).
+
+    Every process started later would inherit that. Threads that wait for each other by spinning, as those of
+    matrix products do, then wait for ever as soon as there are more of them than cores.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # not Linux
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
+@same_scheduling()
 def encode(
     path: Path,
     pictures: Iterable[np.ndarray],
