@@ -43,8 +43,9 @@ from semrepa.models.single_frame import single_frames
 from semrepa.models.transformer import rotary
 from semrepa.training.alignment import Aligners
 from semrepa.training.combined import CombinedObjective, Frozen
-from semrepa.training.loop import Task, train
+from semrepa.training.loop import train
 from semrepa.training.sources import trainable, trainable_lora, training_stream
+from semrepa.training.task import Task
 
 TINY = OFFICIAL["CogVideoX-5b-I2V"] | {
     "num_attention_heads": 4,

@@ -4,9 +4,11 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -65,7 +67,7 @@ def cluster(workers: int, address: str | None = None) -> Iterator[ModuleType]:
         _check_answers(address)
     with _environment(_settings(workers) if address is None else _QUIET):
         ray = ray_package()
-        with _errors_only():
+        with _errors_only(), _handler_kept():
             if ray.is_initialized() and address is None:
                 yield ray
             else:
@@ -195,6 +197,17 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
+
+
+@contextmanager
+def _handler_kept() -> Iterator[None]:
+    """Give SIGTERM back its meaning: Ray takes it over when it starts and keeps it after its end."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from semrepa.training.checkpoint import publish
 from semrepa.training.checks import check_aligners, check_colormap, check_record, check_teachers
 from semrepa.training.combined import CombinedObjective, Frozen
 from semrepa.training.log import StepLog
-from semrepa.training.loop import Task, train
+from semrepa.training.loop import train
 from semrepa.training.portion import Portion
 from semrepa.training.probe import probe
 from semrepa.training.samples import sampler
@@ -40,6 +40,7 @@ from semrepa.training.sources import (
     training_stream,
     weights_record,
 )
+from semrepa.training.task import Task
 from semrepa.training.throughput import throughput
 
 

@@ -9,9 +9,8 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from semrepa.config import TrainConfig
 from semrepa.data.dataset import Batch
 from semrepa.training.checkpoint import (
     FREE_TO_CHANGE,
-    Stateful,
     Trained,
     latest_checkpoint,
     load_checkpoint,
@@ -33,53 +31,16 @@ from semrepa.training.checkpoint import (
 from semrepa.training.guards import BadSteps, check_unchanged, checksums
 from semrepa.training.interrupts import HeldBack
 from semrepa.training.log import StepLog, append_line, cut_log, measured, numbers, set_aside
-from semrepa.training.monitor import Monitor
 from semrepa.training.optimizer import describe, make_optimizer, set_rate
 from semrepa.training.parallel import Processes
 from semrepa.training.portion import UPDATE, Portion, own_random_numbers, portions
 from semrepa.training.processes import agreed_checkpoint, agreed_signal, summed
 from semrepa.training.schedules import learning_rate
 from semrepa.training.sharding import trained_weights, whole_states
+from semrepa.training.task import Task
 from semrepa.training.trackers import open_trackers
 
 logger = logging.getLogger(__name__)
-
-
-def _nothing(*_: object) -> Mapping[str, float]:
-    return {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What the loop trains, as plain functions."""
-
-    objective: nn.Module
-    """`objective(portion)` gives the loss and its detached parts, `objective.count(portion)` the clips that
-    their means are over; holds what is trained, and of other networks nothing."""
-    batches: Callable[[int], Iterator[Sequence[Batch]]]
-    """Endless stream of this process's clips from a step (0 is the first) on, each step's in portions."""
-    export: Callable[[], object]
-    """Writes the trained weights for use outside training; called when the run ends or stops."""
-    begin: Callable[[], object] = _nothing
-    """Writes what belongs into the run folder; called when the run starts or its checkpoint was accepted."""
-    evaluate: Callable[[], Mapping[str, float]] = _nothing
-    """Held-out losses by name."""
-    inspect: Callable[[Sequence[Portion]], Mapping[str, float]] | None = None
-    """Extra parts to log, measured before the step on the same clips and random numbers."""
-    observe: Callable[[int, Mapping[str, float]], Mapping[str, float]] = _nothing
-    """Takes note of the parts of a step that was made; gives more of them to log."""
-    monitors: Sequence[Monitor] = ()
-    """What else is measured now and then."""
-    speed: Callable[[int, float], Mapping[str, float]] = _nothing
-    """Takes the clips of the last steps and the seconds they took; gives how fast that is."""
-    state: Mapping[str, Stateful] = field(default_factory=dict)
-    """What else a checkpoint has to hold."""
-    frozen: Mapping[str, nn.Module] = field(default_factory=dict)
-    """Networks by name that must come out of the run as they went in, or their frozen weights."""
-    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Losses of trivial answers by loss and answer, see `floors`."""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values that decide the outcome; a checkpoint is only taken up by a run with the same ones."""
 
 
 def train(

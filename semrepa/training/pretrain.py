@@ -19,7 +19,7 @@ from semrepa.training.checkpoint import publish
 from semrepa.training.checks import check_colormap, check_record, record_teachers
 from semrepa.training.floors import floors, sample
 from semrepa.training.log import StepLog
-from semrepa.training.loop import Task, train
+from semrepa.training.loop import train
 from semrepa.training.objectives import IdentityObjective, StructureObjective
 from semrepa.training.sources import (
     heldout_batches,
@@ -28,6 +28,7 @@ from semrepa.training.sources import (
     training_stream,
     weights_record,
 )
+from semrepa.training.task import Task
 from semrepa.training.throughput import throughput
 from semrepa.weights import load_base
 

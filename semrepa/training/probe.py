@@ -11,9 +11,9 @@ from semrepa.training.alignment import Prediction, weighted_terms
 from semrepa.training.balance import gradient_balance, over_processes
 from semrepa.training.combined import CombinedObjective
 from semrepa.training.evaluate import Heldout, eval_timesteps
-from semrepa.training.monitor import Monitor
 from semrepa.training.processes import this_process
 from semrepa.training.sources import heldout_batches
+from semrepa.training.task import Monitor
 
 
 def probe_levels(num_timesteps: int) -> list[int]:

@@ -24,8 +24,8 @@ from semrepa.metrics.drift import Look, Video, drift, look
 from semrepa.models.cogvideox import CogVideoX
 from semrepa.runtime import write_json
 from semrepa.training.combined import CombinedObjective
-from semrepa.training.monitor import Monitor
 from semrepa.training.processes import this_process
+from semrepa.training.task import Monitor
 
 logger = logging.getLogger(__name__)
 

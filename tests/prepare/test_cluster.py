@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -34,8 +35,10 @@ def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     (hooks / "sitecustomize.py").write_text(POISON)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(hooks)
+        handler = signal.getsignal(signal.SIGTERM)
         with laptop.cluster(2) as ray:
             yield ray
+        assert signal.getsignal(signal.SIGTERM) is handler, "Ray has kept SIGTERM"
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from semrepa.config import TrainConfig
 from semrepa.data.dataset import Batch
 from semrepa.training.checkpoint import differences, latest_checkpoint
 from semrepa.training.log import StepLog, read_metrics
-from semrepa.training.loop import Task, train
-from semrepa.training.monitor import Monitor
+from semrepa.training.loop import train
 from semrepa.training.portion import normal, step_generator
 from semrepa.training.schedules import learning_rate
+from semrepa.training.task import Monitor, Task
 
 CONFIG = TrainConfig(
     steps=8, batch_size=2, lr=0.1, warmup=2, checkpoint_every=100, eval_every=4, ema=0.9, resume=True
