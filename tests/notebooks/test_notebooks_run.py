@@ -4,16 +4,14 @@ Two runner processes work side by side; 06, 07 and 08 share a report, so that th
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from semrepa.data.index import read_index, write_index
+from tests.notebooks.runners import finish, start
 
 ROOT = Path(__file__).parents[2]
 SHARES = [
@@ -31,6 +29,8 @@ OVERRIDES = {
     "generate.num_inference_steps": 2,
     **{f"{training}.{name}": value for training in TRAININGS for name, value in BRIEF.items()},
 }
+LIMIT = 900
+"""Seconds for all notebooks; one of them may take eight minutes."""
 DRAWS = re.compile(
     r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
@@ -55,24 +55,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     overrides = OVERRIDES | {"data.index": str(small_index(folder))}
     options = [f"--override={name}={value}" for name, value in overrides.items()]
-    environment = {**os.environ, "SEMREPA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    running = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "semrepa.headless", *(f"notebooks/{name}.ipynb" for name in share)),
-                *("--run-dir", str(folder), *knobs, *options),
-            ],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for share, knobs in zip(SHARES, KNOBS, strict=True)
-    ]
-    for process in running:
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output
+    running = {}
+    for share, knobs in zip(SHARES, KNOBS, strict=True):
+        log, names = folder / f"{share[0]}.log", [f"notebooks/{name}.ipynb" for name in share]
+        arguments = [*names, "--run-dir", str(folder), "--timeout", "8", *knobs, *options]
+        running[log] = start(log, arguments, SEMREPA_CACHE=str(folder / "cache"))
+    finish(running, seconds=LIMIT)
     return folder
 
 

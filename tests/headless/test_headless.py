@@ -13,7 +13,9 @@ import nbformat
 import pytest
 
 from semrepa import headless
+from semrepa.headless.__main__ import main
 
+ROOT = Path(__file__).parents[2]
 PARAMETERS = 'preset = "mini"\nrun_dir = "runs/x"\nseed = 0\noverrides = {}\nsteps = None'
 FINISH = (
     "import json, pathlib\n"
@@ -45,7 +47,7 @@ def test_good_notebook_leaves_notebook_page_and_report(tmp_path, capsys):
         tmp_path / "one.ipynb", PICTURE, "for i in range(9):\n    print(i, flush=True)", FINISH
     )
     run_dir = tmp_path / "run"
-    code = headless.main([str(notebook), "--run-dir", str(run_dir), "-p", "steps=3", "--seed", "5"])
+    code = main([str(notebook), "--run-dir", str(run_dir), "-p", "steps=3", "--seed", "5"])
     assert code == 0
     assert "psnr 31.25" in capsys.readouterr().out
     assert json.loads((run_dir / "run.json").read_text())["metrics"]["steps"] == 3
@@ -70,7 +72,7 @@ def test_all_runs_every_notebook_and_goes_on_after_a_failure(tmp_path, monkeypat
     )
     write_notebook(tmp_path / "notebooks" / "01_good.ipynb", PICTURE, FINISH)
     monkeypatch.chdir(tmp_path)
-    assert headless.main(["--all", "--run-dir", "runs/demo"]) == 1
+    assert main(["--all", "--run-dir", "runs/demo"]) == 1
     rows = json.loads(Path("runs/demo/summary.json").read_text())
     assert [(row["name"], row["status"]) for row in rows] == [("00_bad", "failed"), ("01_good", "ok")]
     assert "FileNotFoundError: got a.mp4; expected a video" in rows[0]["message"]
@@ -97,12 +99,11 @@ def test_full_without_weights_stops_at_the_setup_cell_with_the_whole_list(tmp_pa
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("SEMREPA_FACE_PACK", str(tmp_path / "no_pack"))
-    root = Path(headless.__file__).parents[1]
-    monkeypatch.chdir(root)
-    monkeypatch.setenv("PYTHONPATH", str(root))
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     run_dir = tmp_path / "run"
-    notebook = root / "notebooks" / "00_start_here.ipynb"
-    assert headless.main([str(notebook), "--preset", "full", "--run-dir", str(run_dir)]) == 1
+    notebook = ROOT / "notebooks" / "00_start_here.ipynb"
+    assert main([str(notebook), "--preset", "full", "--run-dir", str(run_dir)]) == 1
     page = html.unescape((run_dir / "00_start_here.html").read_text())
     executed = nbformat.read(run_dir / "00_start_here.ipynb", as_version=4)
     (error,) = [
@@ -134,7 +135,7 @@ def test_full_without_weights_stops_at_the_setup_cell_with_the_whole_list(tmp_pa
 )
 def test_wrong_command_line_stops_before_anything_starts(tmp_path, capsys, arguments, hint):
     notebook = write_notebook(tmp_path / "one.ipynb", FINISH)
-    assert headless.main([str(notebook), "--run-dir", str(tmp_path / "run"), *arguments]) == 2
+    assert main([str(notebook), "--run-dir", str(tmp_path / "run"), *arguments]) == 2
     message = capsys.readouterr().err
     assert hint in message
     assert len(message.splitlines()) <= 5
@@ -142,11 +143,24 @@ def test_wrong_command_line_stops_before_anything_starts(tmp_path, capsys, argum
 
 
 def test_missing_notebook_and_missing_tag(tmp_path, capsys):
-    assert headless.main([str(tmp_path / "none.ipynb")]) == 2
+    assert main([str(tmp_path / "none.ipynb")]) == 2
     assert "which is not there" in capsys.readouterr().err
     untagged = write_notebook(tmp_path / "untagged.ipynb", FINISH, tagged=False)
-    assert headless.main([str(untagged)]) == 2
+    assert main([str(untagged)]) == 2
     assert "tagged 'parameters'" in capsys.readouterr().err
+
+
+def start_runner(folder, notebook, run_dir, *options):
+    command = [sys.executable, "-m", "semrepa.headless", str(notebook), "--run-dir", str(run_dir), *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.1)
 
 
 def test_stop_signal_gives_the_notebook_time_to_save(tmp_path):
@@ -162,15 +176,53 @@ def test_stop_signal_gives_the_notebook_time_to_save(tmp_path):
     )
     notebook = write_notebook(tmp_path / "slow.ipynb", slow)
     run_dir = tmp_path / "run"
-    command = [sys.executable, "-m", "semrepa.headless", str(notebook), "--run-dir", str(run_dir)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(headless.__file__).parents[1])}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (run_dir / "started").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    process = start_runner(tmp_path, notebook, run_dir)
+    wait_for(run_dir / "started")
     process.send_signal(signal.SIGTERM)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 143, message
     assert (run_dir / "saved").exists(), "three seconds of saving must be granted"
     assert "stopped" in message
     assert "headless.py" not in message, "no traceback of ours"
+
+
+STUBBORN = (
+    "import threading, time\n"
+    "threading.Thread(target=time.sleep, args=(600,), name='helper', daemon=True).start()\n"
+    "while True:\n"
+    "    try:\n"
+    "        time.sleep(600)\n"
+    "    except KeyboardInterrupt:\n"
+    "        print('no', flush=True)"
+)
+
+
+def test_a_kernel_that_hangs_is_stopped_and_says_where(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("semrepa.headless.execution.GRACE", 1)
+    notebook = write_notebook(tmp_path / "stuck.ipynb", "print('before', flush=True)", STUBBORN)
+    run_dir, began = tmp_path / "run", time.monotonic()
+    assert main([str(notebook), "--run-dir", str(run_dir), "--timeout", "0.3"]) == 1
+    assert time.monotonic() - began < 60
+    assert "took longer than its limit of 0.3 minutes" in capsys.readouterr().out
+    stacks = (run_dir / "stacks.txt").read_text()
+    kernel, runner = stacks.split("runner:")
+    assert "line 5 in <module>" in kernel, "the line of the cell"
+    assert kernel.count("Thread 0x") >= 2, "all threads"
+    assert "in wait_for_reply" in runner or "asyncio" in runner
+    assert "ipykernel_launcher" in kernel.split("threads:")[0], "the processes"
+    cells = nbformat.read(run_dir / "stuck.ipynb", as_version=4).cells
+    assert any("before" in str(cell.get("outputs")) for cell in cells)
+
+
+def test_a_cell_that_is_only_slow_is_interrupted_at_the_limit(tmp_path, capsys):
+    saving = (
+        "import pathlib, time\n"
+        "try:\n"
+        "    time.sleep(600)\n"
+        "finally:\n"
+        "    (pathlib.Path(run_dir) / 'saved').touch()"
+    )
+    notebook = write_notebook(tmp_path / "slow.ipynb", saving)
+    assert main([str(notebook), "--run-dir", str(tmp_path / "run"), "--timeout", "0.3"]) == 1
+    assert (tmp_path / "run" / "saved").exists()
+    assert "limit of 0.3 minutes" in capsys.readouterr().out

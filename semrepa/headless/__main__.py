@@ -1,0 +1,123 @@
+"""The command line of the notebook runner, see `semrepa.headless`."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semrepa import headless
+from semrepa.config import override, preset
+from semrepa.config.strict import read_pair
+from semrepa.headless.execution import Terminated, execute
+from semrepa.headless.names import NOTEBOOKS, check_names, declared_names
+from semrepa.headless.pipeline import run_all
+from semrepa.headless.stacks import ASK
+from semrepa.ui.pages import Entry, key_metrics
+
+
+def _tell(entry: Entry) -> None:
+    metrics = "  ".join(f"{name} {value}" for name, value in key_metrics(entry.metrics))
+    message = textwrap.indent(f"\n{entry.message}", "  ") if "\n" in entry.message else entry.message
+    print(f"{entry.name:<28}{entry.status:<12}{entry.seconds:>6.0f} s  {message or metrics}", flush=True)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let SIGTERM interrupt like Ctrl-C, and tell the kernels that nobody watches."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    previous = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if ASK is not None:
+        previous[ASK] = signal.signal(ASK, lambda *_: print("no kernel runs just now", file=sys.stderr))
+    os.environ["SEMREPA_HEADLESS"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("SEMREPA_HEADLESS")
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m semrepa.headless", description=str(headless.__doc__).splitlines()[0]
+    )
+    parser.add_argument("notebooks", nargs="*", type=Path, help="notebooks to run, in order")
+    parser.add_argument("--all", action="store_true", help="all of notebooks/, in order")
+    parser.add_argument("--preset", default="mini", help="mini (default) or full")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/headless"), help="folder of the results")
+    parser.add_argument("--seed", type=int, help="seed of the run")
+    parser.add_argument(
+        "-o", "--override", action="append", default=[], metavar="NAME=VALUE", help="config field"
+    )
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="notebook parameter"
+    )
+    parser.add_argument(
+        "--log-output", action="store_true", help="show what the notebooks print while they run"
+    )
+    parser.add_argument(
+        "--timeout", type=float, metavar="MINUTES",
+        help="stop a notebook that takes longer, and say where its threads stand (default: no limit)",
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def _plan(options: argparse.Namespace) -> tuple[list[Path], dict[str, Any]]:
+    """Notebooks and parameters of a command line, all names and values checked."""
+    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if options.all else options.notebooks
+    if not notebooks:
+        raise ValueError("notebooks: got none; name one, or use --all in the folder that holds notebooks/")
+    overrides = dict(map(read_pair, options.override))
+    override(preset(options.preset), options.override)
+    parameters = {"preset": options.preset, **dict(map(read_pair, options.parameter))}
+    parameters |= {"overrides": overrides} if overrides else {}
+    parameters |= {} if options.seed is None else {"seed": options.seed}
+    known = {name for notebook in notebooks for name in declared_names(notebook)}
+    for name in set(parameters) - known:
+        check_names(notebooks[0], {name: None})
+    return notebooks, parameters
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; see the module.
+
+    Args:
+        argv: arguments, None: those of the process.
+
+    Returns:
+        0 when every notebook is ok, 1 when one failed, 2 for a wrong command line, 130 or 143 when stopped.
+    """
+    options = _arguments(argv)
+    logging.basicConfig(level=logging.INFO if options.log_output else logging.WARNING, format="%(message)s")
+    try:
+        notebooks, parameters = _plan(options)
+        how = {"log_output": options.log_output, "timeout": options.timeout}
+        with _signals():
+            if len(notebooks) == 1 and not options.all:
+                entries = [execute(notebooks[0], options.run_dir, parameters, **how)]
+                _tell(entries[0])
+                page = options.run_dir / f"{notebooks[0].stem}.html"
+            else:
+                entries = run_all(notebooks, options.run_dir, parameters, tell=_tell, **how)
+                page = options.run_dir / "index.html"
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"stopped; what was finished is in {options.run_dir}", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
+    print(f"report: {page.resolve()}")
+    return int(any(entry.status != "ok" for entry in entries))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
