@@ -12,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from semrepa import headless
-from semrepa.config import override, preset
+from semrepa.config import configure
 from semrepa.config.strict import read_pair
-from semrepa.headless.execution import Terminated, execute
+from semrepa.headless.execution import Terminated
 from semrepa.headless.names import NOTEBOOKS, check_names, declared_names
 from semrepa.headless.pipeline import run_all
 from semrepa.headless.stacks import ASK
+from semrepa.runtime import RunFolder
 from semrepa.ui.pages import Entry, key_metrics
+
+_OPTIONS = {"preset": "--preset", "run_dir": "--run-dir", "seed": "--seed", "overrides": "-o"}
+"""Parameters that have an option of their own."""
+_AGAIN = "the same command with --resume goes on from there"
 
 
 def _tell(entry: Entry) -> None:
     metrics = "  ".join(f"{name} {value}" for name, value in key_metrics(entry.metrics))
     message = textwrap.indent(f"\n{entry.message}", "  ") if "\n" in entry.message else entry.message
-    print(f"{entry.name:<28}{entry.status:<12}{entry.seconds:>6.0f} s  {message or metrics}", flush=True)
+    status = "ok, kept" if entry.kept else entry.status
+    print(f"{entry.name:<28}{status:<12}{entry.seconds:>6.0f} s  {message or metrics}", flush=True)
 
 
 @contextmanager
@@ -53,13 +59,21 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("notebooks", nargs="*", type=Path, help="notebooks to run, in order")
     parser.add_argument("--all", action="store_true", help="all of notebooks/, in order")
     parser.add_argument("--preset", default="mini", help="mini (default) or full")
-    parser.add_argument("--run-dir", type=Path, default=Path("runs/headless"), help="folder of the results")
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path("runs/headless"),
+        help="folder of the report; each notebook has one in it",
+    )
     parser.add_argument("--seed", type=int, help="seed of the run")
     parser.add_argument(
         "-o", "--override", action="append", default=[], metavar="NAME=VALUE", help="config field"
     )
     parser.add_argument(
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="notebook parameter"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep what is done and still holds, go on where it stopped"
     )
     parser.add_argument(
         "--log-output", action="store_true", help="show what the notebooks print while they run"
@@ -76,14 +90,17 @@ def _plan(options: argparse.Namespace) -> tuple[list[Path], dict[str, Any]]:
     notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if options.all else options.notebooks
     if not notebooks:
         raise ValueError("notebooks: got none; name one, or use --all in the folder that holds notebooks/")
-    overrides = dict(map(read_pair, options.override))
-    override(preset(options.preset), options.override)
-    parameters = {"preset": options.preset, **dict(map(read_pair, options.parameter))}
+    overrides, own = dict(map(read_pair, options.override)), dict(map(read_pair, options.parameter))
+    for name in _OPTIONS.keys() & own.keys():
+        raise ValueError(f"-p {name}: got it as a parameter; expected the option {_OPTIONS[name]}")
+    configure(options.preset, options.override, {"seed": options.seed})
+    parameters = {"preset": options.preset, **own}
     parameters |= {"overrides": overrides} if overrides else {}
     parameters |= {} if options.seed is None else {"seed": options.seed}
-    known = {name for notebook in notebooks for name in declared_names(notebook)}
-    for name in set(parameters) - known:
-        check_names(notebooks[0], {name: None})
+    declared = {notebook: declared_names(notebook) for notebook in notebooks}
+    for name, value in parameters.items():
+        for notebook in [path for path in notebooks if name in declared[path]] or notebooks[:1]:
+            check_names(notebook, {name: value})
     return notebooks, parameters
 
 
@@ -98,24 +115,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _arguments(argv)
     logging.basicConfig(level=logging.INFO if options.log_output else logging.WARNING, format="%(message)s")
+    how = {name: getattr(options, name) for name in ("resume", "log_output", "timeout")}
     try:
         notebooks, parameters = _plan(options)
-        how = {"log_output": options.log_output, "timeout": options.timeout}
         with _signals():
-            if len(notebooks) == 1 and not options.all:
-                entries = [execute(notebooks[0], options.run_dir, parameters, **how)]
-                _tell(entries[0])
-                page = options.run_dir / f"{notebooks[0].stem}.html"
-            else:
-                entries = run_all(notebooks, options.run_dir, parameters, tell=_tell, **how)
-                page = options.run_dir / "index.html"
+            entries = run_all(notebooks, RunFolder(options.run_dir).path, parameters, tell=_tell, **how)
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}; {_AGAIN}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
-        print(f"stopped; what was finished is in {options.run_dir}", file=sys.stderr)
+        print(f"stopped; what was finished is in {options.run_dir}; {_AGAIN}", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-    print(f"report: {page.resolve()}")
+    print(f"report: {(options.run_dir / 'index.html').resolve()}")
     return int(any(entry.status != "ok" for entry in entries))
 
 

@@ -1,8 +1,8 @@
 """One notebook through papermill, strictly: failure is failure."""
 
-import json
+import copy
+import html
 import logging
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,14 +15,19 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config as Traits
 
+from semrepa.files import write_whole
 from semrepa.headless.names import check_names
+from semrepa.headless.record import read_record
 from semrepa.headless.stacks import Kernels, time_limit
+from semrepa.runtime import RunFolder
 from semrepa.ui.pages import Entry, notebook_page, opening, pictures
 
 log = logging.getLogger(__name__)
 
 GRACE = 120
 """Seconds that an interrupted notebook has to save its work."""
+SLOW = 180
+"""Seconds in which a kernel must start, and its last output arrive; a busy machine is no failure."""
 
 _KERNEL = {"shutdown_wait_time": GRACE, "transport_encryption": "auto"}
 _TRAITS = Traits({"KernelManager": _KERNEL, "AsyncKernelManager": _KERNEL})
@@ -54,15 +59,16 @@ def execute(
         What came of it. Failure is a status, not an exception.
 
     Raises:
-        ValueError: a parameter that the notebook does not have.
+        ValueError: a parameter that the notebook does not have; a folder that cannot be written.
+        TypeError: a parameter of another type than the notebook declares.
         FileNotFoundError: no such notebook.
+        OSError: the disk is full.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the kernel had time to save.
     """
     check_names(notebook, parameters)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    report = run_dir / "run.json"
+    report = RunFolder(run_dir).path / "run.json"
     report.unlink(missing_ok=True)
-    started = time.perf_counter()
+    began, message = time.perf_counter(), "stopped before its end"
     with tempfile.TemporaryDirectory() as folder:
         kernels, draft = Kernels(Path(folder) / "kernels"), Path(folder) / notebook.name
         kernels.folder.mkdir()
@@ -70,20 +76,43 @@ def execute(
         try:
             with time_limit(kernels, timeout, GRACE) as limit:
                 message = _papermill(notebook, draft, given, log_output, kernels.startup)
+            if limit.report:
+                message = _overdue(run_dir / "stacks.txt", limit.report, timeout)
+            message = message or _verdict(report)
         finally:
-            executed = _publish(draft, run_dir)
-    if limit.report:
-        message = _overdue(run_dir / "stacks.txt", limit.report, timeout)
-    run = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
-    if not message and run.get("status") != "ok":
-        state = run.get("status", "missing")
-        message = f"{report}: status is {state!r}; expected 'ok' from the last cell of the notebook"
+            executed = _publish(draft, run_dir, message)
+    seconds = round(time.perf_counter() - began, 1)
+    return entry_of(run_dir, executed, notebook.stem, seconds=seconds, message=message)
+
+
+def entry_of(
+    run_dir: Path,
+    executed: nbformat.NotebookNode,
+    name: str,
+    *,
+    seconds: float,
+    message: str = "",
+    kept: bool = False,
+) -> Entry:
+    """Describe a run for the report.
+
+    Args:
+        run_dir: folder of the run.
+        executed: the executed notebook.
+        name: its stem.
+        seconds: wall time.
+        message: what went wrong; empty: nothing.
+        kept: it ran in an earlier command.
+
+    Returns:
+        The entry.
+    """
     heading, question = opening(executed)
     return Entry(
-        name=notebook.stem, title=heading, question=question, status="failed" if message else "ok",
-        seconds=round(time.perf_counter() - started, 1), metrics=run.get("metrics", {}), message=message,
+        name=name, title=heading, question=question, status="failed" if message else "ok", seconds=seconds,
+        metrics=read_record(run_dir / "run.json").get("metrics", {}), message=message, kept=kept,
         cover=(pictures(executed, "cover") or pictures(executed) or [""])[-1],
-        link=f"{run_dir.name}/{notebook.stem}.html",
+        link=f"{run_dir.name}/{name}.html",
     )  # fmt: skip
 
 
@@ -95,28 +124,43 @@ def _papermill(
         papermill.execute_notebook(
             notebook, draft, parameters=dict(parameters), progress_bar=False, log_output=log_output,
             coalesce_streams=True, store_widget_state=False, config=_TRAITS,
+            start_timeout=SLOW, iopub_timeout=SLOW,
             extra_arguments=[f"--IPKernelApp.exec_lines={startup}"],
         )  # fmt: skip
     except PapermillExecutionError as error:
         return f"cell {error.cell_index}: {error.ename}: {error.evalue}"
     except DeadKernelError as error:
         return f"the kernel died, often for lack of memory ({error}); try a smaller batch or fewer frames"
+    except (RuntimeError, TimeoutError) as error:
+        return f"the kernel did not start or answer ({error}); is the machine overloaded?"
     return ""
+
+
+def _verdict(report: Path) -> str:
+    """What `run.json` says against a notebook whose cells all ran."""
+    state = read_record(report).get("status", "missing")
+    expected = "expected 'ok' from the last cell of the notebook"
+    return "" if state == "ok" else f"{report}: status is {state!r}; {expected}"
 
 
 def _overdue(file: Path, stacks: str, minutes: float | None) -> str:
     """Keep the stacks of a notebook that took too long; returns the error."""
     log.error("%s", stacks)
-    file.write_text(stacks, encoding="utf-8")
+    write_whole(file, stacks.encode(), durable=False)
     return f"took longer than its limit of {minutes:g} minutes; where each thread stood is in {file}"
 
 
-def _publish(draft: Path, run_dir: Path) -> nbformat.NotebookNode:
-    """Move the executed notebook into the run folder and write its page."""
-    if not draft.is_file():
+def _publish(draft: Path, run_dir: Path, message: str) -> nbformat.NotebookNode:
+    """Put the executed notebook into the run folder, whole, with its page; a failure is told at their top."""
+    try:
+        executed = nbformat.read(draft, as_version=4)
+    except (FileNotFoundError, ValueError):  # stopped before the first cell, or cut off by a full disk
         return nbformat.v4.new_notebook()
-    executed = nbformat.read(draft, as_version=4)
-    shutil.move(draft, run_dir / draft.name)
-    page = run_dir / f"{draft.stem}.html"
-    page.write_text(notebook_page(executed, draft.stem), encoding="utf-8")
+    shown = copy.deepcopy(executed)
+    if message:
+        text = f"<pre style='color:#b00020'>This run failed: {html.escape(message)}</pre>"
+        shown.cells.insert(0, nbformat.v4.new_markdown_cell(text))
+    page = notebook_page(shown, draft.stem)
+    write_whole(run_dir / draft.name, nbformat.writes(shown).encode(), durable=False)
+    write_whole(run_dir / f"{draft.stem}.html", page.encode(), durable=False)
     return executed

@@ -1,14 +1,21 @@
-"""Several notebooks in order, and the report on them."""
+"""Notebooks in order, each with a folder of its own in one report."""
 
-import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semrepa.headless.execution import execute
+import nbformat
+
+from semrepa.files import write_whole
+from semrepa.headless.execution import entry_of, execute
 from semrepa.headless.names import declared_names
+from semrepa.headless.record import Stage, set_aside
+from semrepa.runtime import write_json
 from semrepa.ui.pages import Entry, index_page
+
+log = logging.getLogger(__name__)
 
 
 def run_all(
@@ -17,6 +24,7 @@ def run_all(
     parameters: Mapping[str, Any],
     *,
     tell: Callable[[Entry], object],
+    resume: bool = False,
     log_output: bool = False,
     timeout: float | None = None,
 ) -> list[Entry]:
@@ -24,9 +32,12 @@ def run_all(
 
     Args:
         notebooks: notebooks in order.
-        run_dir: gets one folder per notebook, `index.html` and `summary.json`, rewritten after each notebook.
+        run_dir: the report: gets one folder per notebook, in which later ones find what earlier ones made,
+            and `index.html` and `summary.json`, rewritten after each notebook.
         parameters: values for all of them; each goes to the notebooks that declare its name.
         tell: called with each notebook's entry as soon as it is there.
+        resume: keep notebooks that are done and whose settings, versions, weights and earlier stages are
+            still the same; go on with the trainings of those that are not done; make others anew.
         log_output: see `execute`.
         timeout: see `execute`; for each notebook.
 
@@ -37,11 +48,36 @@ def run_all(
     for notebook in notebooks:
         known = declared_names(notebook)
         given = {name: value for name, value in parameters.items() if name in known}
-        folder = run_dir / notebook.stem
-        entries.append(execute(notebook, folder, given, log_output=log_output, timeout=timeout))
+        stage = Stage(notebook, run_dir / notebook.stem, given)
+        kept = _kept(stage) if resume else None
+        entries.append(kept or _run(stage, resume=resume, log_output=log_output, timeout=timeout))
         tell(entries[-1])
         write_report(entries, run_dir)
     return entries
+
+
+def _kept(stage: Stage) -> Entry | None:
+    """The entry of a stage that still holds; None when it has to run, in a folder that is then ready."""
+    if not stage.folder.is_dir():
+        return None
+    if why := stage.changes():
+        log.warning(
+            "%s runs anew: %s; before: %s", stage.folder.name, "; ".join(why), set_aside(stage.folder)
+        )
+        return None
+    if stage.code_has_changed() or not stage.is_finished():
+        return None
+    executed = nbformat.read(stage.folder / stage.notebook.name, as_version=4)
+    return entry_of(stage.folder, executed, stage.notebook.stem, seconds=stage.seconds, kept=True)
+
+
+def _run(stage: Stage, *, resume: bool, **how: Any) -> Entry:
+    given = stage.going_on() if resume and "overrides" in declared_names(stage.notebook) else stage.parameters
+    stage.begin()
+    entry = execute(stage.notebook, stage.folder, given, **how)
+    if entry.status == "ok":
+        stage.finish(entry.seconds)
+    return entry
 
 
 def write_report(entries: Sequence[Entry], run_dir: Path) -> Path:
@@ -55,11 +91,11 @@ def write_report(entries: Sequence[Entry], run_dir: Path) -> Path:
         Path of the index page.
     """
     rows = [{name: value for name, value in asdict(entry).items() if name != "cover"} for entry in entries]
-    (run_dir / "summary.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
+    write_json(run_dir / "summary.json", rows)
     total = sum(entry.seconds for entry in entries)
     note = (
         f"{len(entries)} notebooks, {total:.0f} s. Each card links to its executed notebook with all figures."
     )
     index = run_dir / "index.html"
-    index.write_text(index_page(entries, title="SemanticREPA: report", note=note), encoding="utf-8")
+    write_whole(index, index_page(entries, title="SemanticREPA: report", note=note).encode(), durable=False)
     return index

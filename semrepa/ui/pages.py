@@ -59,6 +59,8 @@ class Entry:
     """A PNG of the notebook, base64."""
     link: str = ""
     """Address of its page, relative to the index."""
+    kept: bool = False
+    """Whether it ran in an earlier command, and still holds."""
 
 
 def notebook_page(notebook: NotebookNode, title: str) -> str:

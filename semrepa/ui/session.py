@@ -112,6 +112,8 @@ class Session:
     """Folder that relative paths count from."""
     more: dict[str, Provenance] = field(default_factory=dict)
     """Networks that were noted with `uses`, by name."""
+    looked_at: set[str] = field(default_factory=set)
+    """Other notebooks of the report whose results this one asked for."""
 
     def introduce(self, cfg: Config, sections: Iterable[str]) -> None:
         """Show what will run: the chosen parts of the config, and where the weights come from.
@@ -268,6 +270,7 @@ class Session:
         Returns:
             The path, whether or not it exists.
         """
+        self.looked_at.add(notebook)
         return self.run.path.parent.joinpath(notebook, *parts)
 
     def finish(self, metrics: Mapping[str, Any], artefacts: Iterable[str | Path] = ()) -> None:
@@ -289,6 +292,7 @@ class Session:
             provenance=[*self.provenance, *self.more.values()],
             metrics=values,
             artefacts=paths,
+            upstream=self.looked_at - {self.notebook},
         )
         rows = [{"metric": name.replace("_", " "), "value": value} for name, value in values.items()]
         show(table(rows, caption=f"{self.notebook}: done, written to {short(path, self.home)}"))

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from tests.headless.test_headless import STUBBORN, wait_for, write_notebook
+from tests.headless.toys import STUBBORN, wait_for, write_notebook
 from tests.notebooks.runners import finish, start
 
 
@@ -11,7 +11,7 @@ def test_a_notebook_that_hangs_is_shown_and_ended(tmp_path):
     started = "import pathlib\n(pathlib.Path(run_dir) / 'started').touch()"
     notebook = write_notebook(tmp_path / "stuck.ipynb", started, STUBBORN)
     process = start(tmp_path / "log", [str(notebook), "--run-dir", str(tmp_path / "run")])
-    wait_for(tmp_path / "run" / "started")
+    wait_for(tmp_path / "run" / "stuck" / "started")
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     assert len(family) >= 2, "the kernel"
     with pytest.raises(AssertionError, match=r"(?s)not done after 1 s.*line 5 in <module>"):
