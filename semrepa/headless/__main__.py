@@ -14,7 +14,7 @@ from typing import Any
 from semrepa import headless
 from semrepa.config import configure
 from semrepa.config.strict import read_pair
-from semrepa.headless.execution import Terminated
+from semrepa.headless.execution import GRACE, Terminated
 from semrepa.headless.names import NOTEBOOKS, check_names, declared_names
 from semrepa.headless.pipeline import run_all
 from semrepa.headless.stacks import ASK
@@ -52,7 +52,8 @@ def _signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def options() -> argparse.ArgumentParser:
+    """Everything that the command line takes."""
     parser = argparse.ArgumentParser(
         prog="python -m semrepa.headless", description=str(headless.__doc__).splitlines()[0]
     )
@@ -82,21 +83,25 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--timeout", type=float, metavar="MINUTES",
         help="stop a notebook that takes longer, and say where its threads stand (default: no limit)",
     )  # fmt: skip
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--grace", type=float, default=GRACE, metavar="SECONDS",
+        help=f"time to save for a notebook that is interrupted (default {GRACE})",
+    )  # fmt: skip
+    return parser
 
 
-def _plan(options: argparse.Namespace) -> tuple[list[Path], dict[str, Any]]:
+def _plan(chosen: argparse.Namespace) -> tuple[list[Path], dict[str, Any]]:
     """Notebooks and parameters of a command line, all names and values checked."""
-    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if options.all else options.notebooks
+    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) if chosen.all else chosen.notebooks
     if not notebooks:
         raise ValueError("notebooks: got none; name one, or use --all in the folder that holds notebooks/")
-    overrides, own = dict(map(read_pair, options.override)), dict(map(read_pair, options.parameter))
+    overrides, own = dict(map(read_pair, chosen.override)), dict(map(read_pair, chosen.parameter))
     for name in _OPTIONS.keys() & own.keys():
         raise ValueError(f"-p {name}: got it as a parameter; expected the option {_OPTIONS[name]}")
-    configure(options.preset, options.override, {"seed": options.seed})
-    parameters = {"preset": options.preset, **own}
+    configure(chosen.preset, chosen.override, {"seed": chosen.seed})
+    parameters = {"preset": chosen.preset, **own}
     parameters |= {"overrides": overrides} if overrides else {}
-    parameters |= {} if options.seed is None else {"seed": options.seed}
+    parameters |= {} if chosen.seed is None else {"seed": chosen.seed}
     declared = {notebook: declared_names(notebook) for notebook in notebooks}
     for name, value in parameters.items():
         for notebook in [path for path in notebooks if name in declared[path]] or notebooks[:1]:
@@ -113,13 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 when every notebook is ok, 1 when one failed, 2 for a wrong command line, 130 or 143 when stopped.
     """
-    options = _arguments(argv)
-    logging.basicConfig(level=logging.INFO if options.log_output else logging.WARNING, format="%(message)s")
-    how = {name: getattr(options, name) for name in ("resume", "log_output", "timeout")}
+    chosen = options().parse_args(argv)
+    logging.basicConfig(level=logging.INFO if chosen.log_output else logging.WARNING, format="%(message)s")
+    how = {name: getattr(chosen, name) for name in ("resume", "log_output", "timeout", "grace")}
     try:
-        notebooks, parameters = _plan(options)
+        notebooks, parameters = _plan(chosen)
         with _signals():
-            entries = run_all(notebooks, RunFolder(options.run_dir).path, parameters, tell=_tell, **how)
+            entries = run_all(notebooks, RunFolder(chosen.run_dir).path, parameters, tell=_tell, **how)
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -127,9 +132,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}; {_AGAIN}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print(f"stopped; what was finished is in {options.run_dir}; {_AGAIN}", file=sys.stderr)
+        print(f"stopped; what was finished is in {chosen.run_dir}; {_AGAIN}", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-    print(f"report: {(options.run_dir / 'index.html').resolve()}")
+    print(f"report: {(chosen.run_dir / 'index.html').resolve()}")
     return int(any(entry.status != "ok" for entry in entries))
 
 

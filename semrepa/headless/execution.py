@@ -29,9 +29,6 @@ GRACE = 120
 SLOW = 180
 """Seconds in which a kernel must start, and its last output arrive; a busy machine is no failure."""
 
-_KERNEL = {"shutdown_wait_time": GRACE, "transport_encryption": "auto"}
-_TRAITS = Traits({"KernelManager": _KERNEL, "AsyncKernelManager": _KERNEL})
-
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, treated like Ctrl-C so that the kernel is interrupted and can save."""
@@ -44,6 +41,7 @@ def execute(
     *,
     log_output: bool = False,
     timeout: float | None = None,
+    grace: float = GRACE,
 ) -> Entry:
     """Run one notebook with papermill; success means that papermill and its `run.json` both say so.
 
@@ -54,6 +52,7 @@ def execute(
         log_output: pass the notebook's printed text on to the log while it runs.
         timeout: minutes that it may take; then the log and `stacks.txt` say where all threads of its kernel
             stand, it is interrupted, and fails. None: as long as it likes.
+        grace: seconds that it has to save its work when it is interrupted.
 
     Returns:
         What came of it. Failure is a status, not an exception.
@@ -74,8 +73,9 @@ def execute(
         kernels.folder.mkdir()
         given = {**parameters, "run_dir": str(run_dir)}
         try:
-            with time_limit(kernels, timeout, GRACE) as limit:
-                message = _papermill(notebook, draft, given, log_output, kernels.startup)
+            with time_limit(kernels, timeout, grace) as limit:
+                how = {"log_output": log_output, "config": _traits(grace)}
+                message = _papermill(notebook, draft, given, kernels.startup, **how)
             if limit.report:
                 message = _overdue(run_dir / "stacks.txt", limit.report, timeout)
             message = message or _verdict(report)
@@ -116,16 +116,20 @@ def entry_of(
     )  # fmt: skip
 
 
-def _papermill(
-    notebook: Path, draft: Path, parameters: Mapping[str, Any], log_output: bool, startup: str
-) -> str:
+def _traits(grace: float) -> Traits:
+    """What jupyter is told about kernels; an own name for encryption silences a warning of ipykernel."""
+    kernel = {"shutdown_wait_time": grace, "transport_encryption": "auto"}
+    return Traits({"KernelManager": kernel, "AsyncKernelManager": kernel})
+
+
+def _papermill(notebook: Path, draft: Path, parameters: Mapping[str, Any], startup: str, **how: Any) -> str:
     """Execute into `draft`; returns the error as one screen of text, empty when all cells ran."""
     try:
         papermill.execute_notebook(
-            notebook, draft, parameters=dict(parameters), progress_bar=False, log_output=log_output,
-            coalesce_streams=True, store_widget_state=False, config=_TRAITS,
+            notebook, draft, parameters=dict(parameters), progress_bar=False,
+            coalesce_streams=True, store_widget_state=False,
             start_timeout=SLOW, iopub_timeout=SLOW,
-            extra_arguments=[f"--IPKernelApp.exec_lines={startup}"],
+            extra_arguments=[f"--IPKernelApp.exec_lines={startup}"], **how,
         )  # fmt: skip
     except PapermillExecutionError as error:
         return f"cell {error.cell_index}: {error.ename}: {error.evalue}"

@@ -25,8 +25,7 @@ def run_all(
     *,
     tell: Callable[[Entry], object],
     resume: bool = False,
-    log_output: bool = False,
-    timeout: float | None = None,
+    **how: Any,
 ) -> list[Entry]:
     """Run notebooks one after the other, each into its own folder, and write the report.
 
@@ -38,8 +37,7 @@ def run_all(
         tell: called with each notebook's entry as soon as it is there.
         resume: keep notebooks that are done and whose settings, versions, weights and earlier stages are
             still the same; go on with the trainings of those that are not done; make others anew.
-        log_output: see `execute`.
-        timeout: see `execute`; for each notebook.
+        **how: options of `execute` for each notebook.
 
     Returns:
         One entry per notebook; a failed one does not stop the next.
@@ -50,7 +48,7 @@ def run_all(
         given = {name: value for name, value in parameters.items() if name in known}
         stage = Stage(notebook, run_dir / notebook.stem, given)
         kept = _kept(stage) if resume else None
-        entries.append(kept or _run(stage, resume=resume, log_output=log_output, timeout=timeout))
+        entries.append(kept or _run(stage, resume, how))
         tell(entries[-1])
         write_report(entries, run_dir)
     return entries
@@ -71,10 +69,10 @@ def _kept(stage: Stage) -> Entry | None:
     return entry_of(stage.folder, executed, stage.notebook.stem, seconds=stage.seconds, kept=True)
 
 
-def _run(stage: Stage, *, resume: bool, **how: Any) -> Entry:
-    given = stage.going_on() if resume and "overrides" in declared_names(stage.notebook) else stage.parameters
+def _run(stage: Stage, resume: bool, how: Mapping[str, Any]) -> Entry:
+    goes_on = resume and "overrides" in declared_names(stage.notebook)
     stage.begin()
-    entry = execute(stage.notebook, stage.folder, given, **how)
+    entry = execute(stage.notebook, stage.folder, stage.going_on() if goes_on else stage.parameters, **how)
     if entry.status == "ok":
         stage.finish(entry.seconds)
     return entry

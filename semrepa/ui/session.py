@@ -27,6 +27,7 @@ from semrepa.prepare import ensure_rows, prepare
 from semrepa.provenance import Kind, Provenance, require_one_provenance, run_kind
 from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
 from semrepa.ui import workplace
+from semrepa.ui.needs import check_needs
 from semrepa.ui.overview import settings_table, short, weights_table
 from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
@@ -68,13 +69,14 @@ def start(
     Raises:
         ValueError: unknown preset or name, value out of range, folder that cannot be written.
         TypeError: a value of the wrong type.
-        FileNotFoundError: missing weights; lists all of them.
+        FileNotFoundError: missing weights and packages; lists all of them.
     """
     quiet()
     began, home = time.perf_counter(), workplace.home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
-    cfg = from_report(counted_from(home, cfg), needs := tuple(needs), (home / run_dir).parent)
-    provenance = tuple(check_weights(cfg, needs))
+    report, sections = (home / run_dir).parent, tuple(sections)
+    cfg = from_report(counted_from(home, cfg), needs := tuple(needs), report)
+    provenance = check_needs(cfg, needs, sections, report)
     run = RunFolder(home / run_dir)
     cfg.save(run.config_path)
     seed_everything(cfg.seed)

@@ -108,7 +108,7 @@ def test_stop_signal_gives_the_notebook_time_to_save(tmp_path):
     process = start_runner(tmp_path, notebook, run_dir)
     wait_for(run_dir / "slow" / "started")
     process.send_signal(signal.SIGTERM)
-    _, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=120)
     assert process.returncode == 143, message
     assert (run_dir / "slow" / "saved").exists(), "three seconds of saving must be granted"
     assert "stopped" in message

@@ -103,7 +103,7 @@ def test_stopped_in_a_training_it_goes_on_to_the_same_numbers(tmp_path, monkeypa
     process = start_runner(tmp_path, notebook, run_dir)
     wait_for(run_dir / "06_train" / "step 3")
     process.send_signal(signal.SIGTERM)
-    _, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=120)
     assert process.returncode == 143, message
     assert "--resume goes on from there" in message
     assert not (run_dir / "06_train" / "run.json").exists()
@@ -113,6 +113,7 @@ def test_stopped_in_a_training_it_goes_on_to_the_same_numbers(tmp_path, monkeypa
     assert not (run_dir / "06_train" / "step 20").exists()
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
     assert main([str(notebook), "--run-dir", str(run_dir), "--resume"]) == 0
     assert (run_dir / "06_train" / "step 1").read_text() == "resume=False", "it was not repeated"
     assert (run_dir / "06_train" / "step 20").read_text() == "resume=True"

@@ -8,11 +8,10 @@ from semrepa.headless.__main__ import main
 from tests.headless.toys import STUBBORN, write_notebook
 
 
-def test_a_kernel_that_hangs_is_stopped_and_says_where(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("semrepa.headless.execution.GRACE", 1)
+def test_a_kernel_that_hangs_is_stopped_and_says_where(tmp_path, capsys):
     notebook = write_notebook(tmp_path / "stuck.ipynb", "print('before', flush=True)", STUBBORN)
     run_dir, began = tmp_path / "run", time.monotonic()
-    assert main([str(notebook), "--run-dir", str(run_dir), "--timeout", "0.3"]) == 1
+    assert main([str(notebook), "--run-dir", str(run_dir), "--timeout", "0.3", "--grace", "1"]) == 1
     assert time.monotonic() - began < 60
     assert "took longer than its limit of 0.3 minutes" in capsys.readouterr().out
     stacks = (run_dir / "stuck" / "stacks.txt").read_text()
