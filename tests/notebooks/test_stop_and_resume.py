@@ -1,4 +1,4 @@
-"""Notebook 06, stopped by SIGTERM in the middle of a training, ends with the numbers of an undisturbed run."""
+"""Notebook 06, stopped by SIGTERM within a training, ends with the numbers of an undisturbed run."""
 
 import json
 import signal
