@@ -72,6 +72,8 @@ def test_only_what_no_longer_holds_runs_again(pipeline, capsys, caplog):
     assert [row["seconds"] for row in again.values()] == [row["seconds"] for row in first.values()]
     assert PNG in (pipeline / "runs/x/index.html").read_text(), "the cover is still there"
 
+    assert (pipeline / "runs/x/index.html").read_text().count("s, of an earlier command") == 2
+
     (pipeline / "runs/x/00_make/made.txt").unlink()
     assert main([*command, "--resume"]) == 0
     assert [row["kept"] for row in results(pipeline).values()] == [False, True], "the same was made again"
