@@ -19,8 +19,25 @@ from semrepa.runtime import RunFolder, versions, write_json
 from semrepa.ui import workplace
 
 FILE = "stage.json"
-_GOING_ON = ("pretrain_structure.resume", "pretrain_identity.resume", "finetune.resume")
-"""Settings that only say whether a training goes on from its checkpoint."""
+_TRAININGS = ("pretrain_structure", "pretrain_identity", "finetune")
+_NEUTRAL_SECTIONS = ("launch", "weights")
+"""How trainings are started, and where weights are looked for; which ones are found is compared by hash."""
+_NEUTRAL = frozenset(
+    f"{training}.{name}"
+    for training in _TRAININGS
+    for name in (
+        *(
+            "accumulate",
+            "checkpoint_every",
+            "checkpoint_minutes",
+            "compile",
+            "gradient_checkpointing",
+            "keep",
+        ),
+        *("log_every", "max_bad_steps", "resume", "trackers"),
+    )
+)
+"""Settings that change the numbers of a training by rounding, or not."""
 _CONFIGURED = ("preset", "overrides", "seed")
 """Parameters that the config is made from."""
 _NOT_COMPARED = ("commit",)
@@ -47,7 +64,9 @@ class Stage:
 
     def going_on(self) -> dict[str, Any]:
         """Parameters with which its trainings go on from their last checkpoints."""
-        overrides = dict(self.parameters.get("overrides", {})) | dict.fromkeys(_GOING_ON, True)
+        overrides = dict(self.parameters.get("overrides", {})) | {
+            f"{training}.resume": True for training in _TRAININGS
+        }
         return {**self.parameters, "overrides": overrides}
 
     def begin(self) -> None:
@@ -104,7 +123,8 @@ class Stage:
         cells = nbformat.read(self.notebook, as_version=4).cells
         code = "\0".join(cell.source for cell in cells if cell.cell_type == "code")
         cfg = self.cfg
-        settings = {name: value for name, value in _flat(asdict(cfg)) if name not in _GOING_ON}
+        sections = {name: part for name, part in asdict(cfg).items() if name not in _NEUTRAL_SECTIONS}
+        settings = {name: value for name, value in _flat(sections) if name not in _NEUTRAL}
         own = {name: value for name, value in self.parameters.items() if name not in _CONFIGURED}
         settings |= {f"parameter {name}": value for name, value in own.items()}
         index = workplace.home() / cfg.data.index

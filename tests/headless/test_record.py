@@ -37,7 +37,8 @@ def stage(notebook, folder, **parameters):
 
 def test_same_settings_change_nothing(tmp_path, notebook):
     ran(stage(notebook, tmp_path, overrides={"finetune.steps": 3}))
-    again = stage(notebook, tmp_path, overrides={"finetune": {"steps": 3, "resume": True}})
+    neutral = {"launch.where": "child", "finetune.checkpoint_every": 7, "weights.allow_download": True}
+    again = stage(notebook, tmp_path, overrides={"finetune": {"steps": 3, "resume": True}, **neutral})
     assert again.changes() == []
     assert not again.code_has_changed()
     assert again.is_finished()
@@ -140,3 +141,16 @@ def test_nothing_is_deleted(tmp_path, notebook):
         assert set_aside(done.folder) == tmp_path / "previous" / f"01_two-{number}"
         assert not done.folder.exists()
     assert outputs(tmp_path / "previous" / "01_two-1") is not None
+
+
+def test_every_neutral_setting_exists():
+    names = {f"{section}.{name}" for section in record._TRAININGS for name in vars(getattr(mini(), section))}
+    assert names >= record._NEUTRAL
+    assert all(hasattr(mini(), section) for section in record._NEUTRAL_SECTIONS)
+
+
+def test_trainings_go_on_whatever_the_overrides_say(tmp_path, notebook):
+    given = stage(notebook, tmp_path, overrides={"finetune.resume": False, "finetune.steps": 3}).going_on()
+    cfg = override(mini(), given["overrides"])
+    assert cfg.finetune.resume is cfg.pretrain_identity.resume is cfg.pretrain_structure.resume is True
+    assert cfg.finetune.steps == 3
