@@ -22,21 +22,11 @@ FILE = "stage.json"
 _TRAININGS = ("pretrain_structure", "pretrain_identity", "finetune")
 _NEUTRAL_SECTIONS = ("launch", "weights")
 """How trainings are started, and where weights are looked for; which ones are found is compared by hash."""
-_NEUTRAL = frozenset(
-    f"{training}.{name}"
-    for training in _TRAININGS
-    for name in (
-        *(
-            "accumulate",
-            "checkpoint_every",
-            "checkpoint_minutes",
-            "compile",
-            "gradient_checkpointing",
-            "keep",
-        ),
-        *("log_every", "max_bad_steps", "resume", "trackers"),
-    )
+_FREE = (
+    "accumulate checkpoint_every checkpoint_minutes compile gradient_checkpointing keep log_every "
+    "max_bad_steps resume trackers"
 )
+_NEUTRAL = frozenset(f"{training}.{name}" for training in _TRAININGS for name in _FREE.split())
 """Settings that change the numbers of a training by rounding, or not."""
 _CONFIGURED = ("preset", "overrides", "seed")
 """Parameters that the config is made from."""
