@@ -164,7 +164,7 @@ def _publish(draft: Path, run_dir: Path, message: str) -> nbformat.NotebookNode:
     if message:
         text = f"<pre style='color:#b00020'>This run failed: {html.escape(message)}</pre>"
         shown.cells.insert(0, nbformat.v4.new_markdown_cell(text))
-    page = notebook_page(shown, draft.stem)
     write_whole(run_dir / draft.name, nbformat.writes(shown).encode(), durable=False)
+    page = notebook_page(shown, draft.stem)
     write_whole(run_dir / f"{draft.stem}.html", page.encode(), durable=False)
     return executed
