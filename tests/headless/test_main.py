@@ -112,4 +112,4 @@ def test_stop_signal_gives_the_notebook_time_to_save(tmp_path):
     assert process.returncode == 143, message
     assert (run_dir / "slow" / "saved").exists(), "three seconds of saving must be granted"
     assert "stopped" in message
-    assert "headless.py" not in message, "no traceback of ours"
+    assert "semrepa/headless" not in message, "no traceback of ours"
