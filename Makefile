@@ -31,8 +31,9 @@ setup: $(READY)  ## make the environment (other targets do it when needed)
 demo: $(READY)  ## the whole method in miniature; report in runs/demo
 	$(BIN)/python -m semrepa.headless --all --preset mini --run-dir runs/demo
 
-lab: $(READY)  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(READY)  ## open copies of the notebooks in JupyterLab; yours to edit, in lab/
+	$(BIN)/python -m semrepa.ui lab
+	$(BIN)/jupyter lab lab
 
 notebooks: $(READY)  ## run notebooks: NOTEBOOKS=notebooks/06_dit_finetuning.ipynb PRESET=full RUN_DIR=runs/x
 	$(BIN)/python -m semrepa.headless $(NOTEBOOKS) --preset $(PRESET) --run-dir $(RUN_DIR)

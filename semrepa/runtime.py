@@ -234,6 +234,7 @@ def write_run_json(
     provenance: Iterable[Provenance] = (),
     metrics: Mapping[str, Any] | None = None,
     artefacts: Iterable[str | Path] = (),
+    upstream: Iterable[str] = (),
 ) -> Path:
     """Write `run.json`, the record by which a run is judged.
 
@@ -244,6 +245,7 @@ def write_run_json(
         provenance: every set of weights behind the metrics.
         metrics: final numbers by name.
         artefacts: files and folders the run made; hashed, and named relative to the run folder if inside.
+        upstream: other runs of the same report whose results this one asked for, there or not.
 
     Returns:
         Path of `run.json`.
@@ -259,6 +261,7 @@ def write_run_json(
         "metrics": metrics or {},
         "provenance": provenance,
         "artefacts": {_inside(folder, Path(path)): sha256_of(path) for path in artefacts},
+        "upstream": sorted(upstream),
         "versions": versions(),
         "config": config,
     }

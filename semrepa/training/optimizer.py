@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -42,6 +43,19 @@ def describe(config: TrainConfig) -> str:
     package = _PACKAGES[config.optimizer]
     rounding = ", bfloat16 weights rounded at random" if config.weights_dtype == "bfloat16" else ""
     return f"{_CLASSES[config.optimizer]} of {package} {importlib.metadata.version(package)}{rounding}"
+
+
+def lacking_package(config: TrainConfig) -> str | None:
+    """Name the package that the optimiser of a run comes from, where it is not installed.
+
+    Args:
+        config: settings of a training.
+
+    Returns:
+        Its name; None: it is there.
+    """
+    package = _PACKAGES[config.optimizer]
+    return package if importlib.util.find_spec(package) is None else None
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

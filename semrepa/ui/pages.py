@@ -59,6 +59,8 @@ class Entry:
     """A PNG of the notebook, base64."""
     link: str = ""
     """Address of its page, relative to the index."""
+    kept: bool = False
+    """Whether it ran in an earlier command, and still holds."""
 
 
 def notebook_page(notebook: NotebookNode, title: str) -> str:
@@ -151,10 +153,11 @@ def _card(entry: Entry) -> str:
     )
     problem = f"<pre>{html.escape(entry.message)}</pre>" if entry.message else ""
     bad = "" if entry.status == "ok" else " bad"
+    kept = ", of an earlier command" if entry.kept else ""
     return (
         f"<article>{picture}<div class='text'><h2>"
         f"<a href='{entry.link}'>{html.escape(entry.title or entry.name)}</a></h2>"
-        f"<p class='note'><span class='pill{bad}'>{entry.status}</span> {entry.seconds:.0f} s</p>"
+        f"<p class='note'><span class='pill{bad}'>{entry.status}</span> {entry.seconds:.0f} s{kept}</p>"
         f"<p class='note'>{html.escape(entry.question)}</p>{problem}<table>{rows}</table></div></article>"
     )
 

@@ -27,6 +27,7 @@ from semrepa.prepare import ensure_rows, prepare
 from semrepa.provenance import Kind, Provenance, require_one_provenance, run_kind
 from semrepa.runtime import RunFolder, pick_device, seed_everything, write_run_json
 from semrepa.ui import workplace
+from semrepa.ui.needs import check_needs
 from semrepa.ui.overview import settings_table, short, weights_table
 from semrepa.ui.progress import Progress
 from semrepa.ui.show import show, table
@@ -68,13 +69,14 @@ def start(
     Raises:
         ValueError: unknown preset or name, value out of range, folder that cannot be written.
         TypeError: a value of the wrong type.
-        FileNotFoundError: missing weights; lists all of them.
+        FileNotFoundError: missing weights and packages; lists all of them.
     """
     quiet()
     began, home = time.perf_counter(), workplace.home()
     cfg = configure(preset, overrides, {"seed": seed, **(headline or {})})
-    cfg = from_report(counted_from(home, cfg), needs := tuple(needs), (home / run_dir).parent)
-    provenance = tuple(check_weights(cfg, needs))
+    report, sections = (home / run_dir).parent, tuple(sections)
+    cfg = from_report(counted_from(home, cfg), needs := tuple(needs), report)
+    provenance = check_needs(cfg, needs, sections, report)
     run = RunFolder(home / run_dir)
     cfg.save(run.config_path)
     seed_everything(cfg.seed)
@@ -112,6 +114,8 @@ class Session:
     """Folder that relative paths count from."""
     more: dict[str, Provenance] = field(default_factory=dict)
     """Networks that were noted with `uses`, by name."""
+    looked_at: set[str] = field(default_factory=set)
+    """Other notebooks of the report whose results this one asked for."""
 
     def introduce(self, cfg: Config, sections: Iterable[str]) -> None:
         """Show what will run: the chosen parts of the config, and where the weights come from.
@@ -268,6 +272,7 @@ class Session:
         Returns:
             The path, whether or not it exists.
         """
+        self.looked_at.add(notebook)
         return self.run.path.parent.joinpath(notebook, *parts)
 
     def finish(self, metrics: Mapping[str, Any], artefacts: Iterable[str | Path] = ()) -> None:
@@ -289,6 +294,7 @@ class Session:
             provenance=[*self.provenance, *self.more.values()],
             metrics=values,
             artefacts=paths,
+            upstream=self.looked_at - {self.notebook},
         )
         rows = [{"metric": name.replace("_", " "), "value": value} for name, value in values.items()]
         show(table(rows, caption=f"{self.notebook}: done, written to {short(path, self.home)}"))

@@ -188,10 +188,9 @@ def _i2vgen_xl(cfg: Config) -> Network:
 
 
 def _training(cfg: Config, notebook: str, result: str) -> tuple[str, str]:
-    run_dir = f"runs/{notebook}"
-    options = f"--preset {cfg.preset} --run-dir {run_dir}"
+    options = f"--preset {cfg.preset} --run-dir runs"
     command = f"python -m semrepa.headless notebooks/{notebook}.ipynb {options}"
-    return command, f"# with the settings of this run; then it is in {run_dir}/{result}"
+    return command, f"# with the settings of this run; then it is in runs/{notebook}/{result}"
 
 
 _ENTRIES: Mapping[Role, Callable[[Config], Network]] = {

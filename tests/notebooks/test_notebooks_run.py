@@ -4,16 +4,14 @@ Two runner processes work side by side; 06, 07 and 08 share a report, so that th
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from semrepa.data.index import read_index, write_index
+from tests.notebooks.runners import finish, start
 
 ROOT = Path(__file__).parents[2]
 SHARES = [
@@ -31,6 +29,8 @@ OVERRIDES = {
     "generate.num_inference_steps": 2,
     **{f"{training}.{name}": value for training in TRAININGS for name, value in BRIEF.items()},
 }
+LIMIT = 900
+"""Seconds for all notebooks; one of them may take eight minutes."""
 DRAWS = re.compile(
     r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
@@ -49,30 +49,23 @@ def small_index(folder: Path) -> Path:
     return write_index(folder / "index.jsonl", chosen + [row for row in people if row.split == "heldout"][:4])
 
 
+def arguments(folder: Path, number: int) -> list[str]:
+    """Command line of the runner that does one share of the notebooks."""
+    overrides = OVERRIDES | {"data.index": str(folder / "index.jsonl")}
+    options = [f"--override={name}={value}" for name, value in overrides.items()]
+    names = [f"notebooks/{name}.ipynb" for name in SHARES[number]]
+    return [*names, "--run-dir", str(folder), "--timeout", "8", *KNOBS[number], *options]
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with one run folder per notebook."""
     folder = tmp_path_factory.mktemp("report")
-    overrides = OVERRIDES | {"data.index": str(small_index(folder))}
-    options = [f"--override={name}={value}" for name, value in overrides.items()]
-    environment = {**os.environ, "SEMREPA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    running = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-m", "semrepa.headless", *(f"notebooks/{name}.ipynb" for name in share)),
-                *("--run-dir", str(folder), *knobs, *options),
-            ],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for share, knobs in zip(SHARES, KNOBS, strict=True)
-    ]
-    for process in running:
-        output, _ = process.communicate(timeout=900)
-        assert process.returncode == 0, output
+    small_index(folder)
+    cache = {"SEMREPA_CACHE": str(folder / "cache")}
+    logs = [folder / f"share {number}.log" for number in range(len(SHARES))]
+    running = {log: start(log, arguments(folder, number), **cache) for number, log in enumerate(logs)}
+    finish(running, seconds=LIMIT)
     return folder
 
 
@@ -111,3 +104,35 @@ def test_page_opens_offline(report, name):
 def test_later_notebooks_take_what_earlier_ones_made(report):
     assert not (report / "07_generation" / "aligned").exists(), "07 has fine-tuned although 06 had"
     assert not (report / "08_evaluation" / "videos").exists(), "08 has made videos although 07 had"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_notebook_is_small_and_quiet(report, name, pytestconfig):
+    path = report / name / f"{name}.ipynb"
+    seconds = json.loads((report / name / "stage.json").read_text())["seconds"]
+    told = f" {name}: {seconds:.0f} s, {path.stat().st_size / 1e6:.2f} MB"
+    pytestconfig.pluginmanager.get_plugin("terminalreporter").write_line(told)
+    assert path.stat().st_size <= 1.5e6
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    errors = "".join(output.text for output in outputs if output.get("name") == "stderr")
+    assert "Traceback" not in errors
+
+
+def test_a_second_command_keeps_what_is_done_and_takes_clips_from_the_cache(report):
+    def features():
+        files = [path for path in (report / "cache").rglob("*") if path.suffix in (".safetensors", ".npz")]
+        return {path: path.stat().st_mtime_ns for path in files}
+
+    before, cache = features(), {"SEMREPA_CACHE": str(report / "cache")}
+    assert before
+    log = report / "again.log"
+    finish({log: start(log, [*arguments(report, 0), "--resume"], **cache)}, seconds=LIMIT)
+    rows = json.loads((report / "summary.json").read_text())
+    assert {row["name"]: row["kept"] for row in rows} == dict.fromkeys(SHARES[0], True)
+
+    names = [f"notebooks/{SHARES[1][-1]}.ipynb", *arguments(report, 1)[len(SHARES[1]) :]]
+    names[names.index("--run-dir") + 1] = str(report / "elsewhere")
+    log = report / "cached.log"
+    finish({log: start(log, names, **cache)}, seconds=LIMIT)
+    assert features() == before, "a clip was prepared again"

@@ -5,9 +5,6 @@ layout that of insightface and YOLOv8, and random numbers those of the depth wei
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,10 @@ import torch
 
 from semrepa.data.video import write_video
 from semrepa.models.video_depth_anything import VideoDepthAnything
+from tests.notebooks.runners import finish, start
 from tests.teachers.packs import blank, build_pack, draw_face
 from tests.teachers.yolo import RED, write_yolo
 
-ROOT = Path(__file__).parents[2]
 NAMES = [
     "01_data_curation",
     "02_depth_colorization",
@@ -75,19 +72,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "people.weights": write_yolo(folder / "yolov8n.onnx"),
     }
     options = [f"--override={name}={value}" for name, value in (OVERRIDES | own).items()]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "semrepa.headless", *(f"notebooks/{name}.ipynb" for name in NAMES)),
-            *("--run-dir", str(folder / "report"), *options),
-        ],
-        cwd=ROOT,
-        env={**os.environ, "SEMREPA_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    names = [f"notebooks/{name}.ipynb" for name in NAMES]
+    log, arguments = folder / "runner.log", [*names, "--run-dir", str(folder / "report"), *options]
+    running = {log: start(log, arguments, SEMREPA_CACHE=str(folder / "cache"))}
+    finish(running, seconds=900)
     return folder / "report"
 
 
