@@ -25,6 +25,7 @@ RUN_ALL = """() => {
     window.ranAll = false;
     window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.ranAll = true; });
 }"""
+SHUT_DOWN = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.shutdown()"
 OUTPUTS = """() => {
     const cells = window.jupyterapp.shell.currentWidget.content.model.cells, found = [];
     for (let k = 0; k < cells.length; k++) {

@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.chromium import browser, photograph
 from tests.browser.figures import figures_not_seen
-from tests.browser.lab import copy_notebook, errors, open_notebook, pictures, run_all, server
+from tests.browser.lab import SHUT_DOWN, copy_notebook, errors, open_notebook, pictures, run_all, server
 from tests.notebooks.test_notebooks_run import DRAWS, OVERRIDES, small_index
 
 pytestmark = pytest.mark.slow
@@ -36,6 +36,7 @@ def address(chromium, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 def page(chromium) -> Iterator:
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     yield page
+    page.evaluate(SHUT_DOWN)
     page.close()
 
 
