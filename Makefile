@@ -39,7 +39,7 @@ notebooks: $(READY)  ## run notebooks: NOTEBOOKS=notebooks/06_dit_finetuning.ipy
 	$(BIN)/python -m semrepa.headless $(NOTEBOOKS) --preset $(PRESET) --run-dir $(RUN_DIR)
 
 test: $(READY)  ## all tests, notebooks included; TESTS="tests/test_losses.py -x" for some
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -rs $(TESTS)
 
 check: $(READY)  ## format, lint, types and house rules
 	$(BIN)/ruff format --check .

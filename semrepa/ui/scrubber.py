@@ -48,11 +48,13 @@ else box.timer = setInterval(function () {
 }, 1000 / $fps);
 """
 
+# JupyterLab takes the arrow keys for itself unless the slider itself says not to.
 _PAGE = Template(f"""{_STYLE}<div class="scrub">$title
 <div style="width: ${{width}}px; max-width: 100%">
 <div class="names">$names</div>$frames
 <div class="bar"><button type="button" title="play or pause" onclick="{_PLAY}">&#9654;</button>
-<input type="range" min="0" max="$last" value="0" step="1" aria-label="frame" oninput="{_SHOW_FRAME}">
+<input type="range" data-lm-suppress-shortcuts="true"
+min="0" max="$last" value="0" step="1" aria-label="frame" oninput="{_SHOW_FRAME}">
 <output>0.00 s</output></div></div></div>""")
 
 

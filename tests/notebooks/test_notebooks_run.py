@@ -11,6 +11,8 @@ import nbformat
 import pytest
 
 from semrepa.data.index import read_index, write_index
+from tests.browser.chromium import browser, offline_page, photograph
+from tests.browser.figures import figures_not_seen
 from tests.notebooks.runners import finish, start
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +101,24 @@ def test_page_opens_offline(report, name):
     page = (report / name / f"{name}.html").read_text()
     assert page.count("data:image/png;base64,") >= 1
     assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"'](?:https?:)?//", page) == []
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_page_shows_every_figure_in_a_browser_without_network(report, chromium, name):
+    with offline_page(chromium, report / name / f"{name}.html") as (page, asked):
+        drawing, missing = figures_not_seen(page, DRAWS)
+        notebook = nbformat.read(report / name / f"{name}.ipynb", as_version=4)
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code" and DRAWS.search(cell.source)]
+        assert drawing == len(cells) > 0
+        assert missing == []
+        assert asked == [], "the page asks the network for something"
+        photograph(page, f"page_{name}")
 
 
 def test_later_notebooks_take_what_earlier_ones_made(report):
