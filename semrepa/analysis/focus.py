@@ -81,21 +81,23 @@ def borrowed_depth(aligner: IdentityAligner, batch: Batch, people: Sequence[obje
     Args:
         aligner: with depth.
         batch: clips with faces.
-        people: who is in each; clips that stand half of their number apart must be of different people.
+        people: who is in each; a clip borrows from the next one that shows somebody else.
 
     Returns:
         Cosine to the teacher with the own depth (`own`) and with the other's (`own_borrowed`), and to the
         teacher's embedding of the other person (`other`, `other_borrowed`), where both show a face.
 
     Raises:
-        ValueError: an aligner without depth, or a clip whose partner shows the same person.
+        ValueError: an aligner without depth, or clips of one person only.
     """
-    partner = torch.arange(len(people)).roll(len(people) // 4 + 1).tolist()
-    if not aligner.config.use_depth or any(str(people[i]) == str(people[j]) for i, j in enumerate(partner)):
+    names = [str(person) for person in people]
+    if not aligner.config.use_depth or len(set(names)) < 2:
         raise ValueError(
-            f"got use_depth={aligner.config.use_depth} and {len(people)} clips of {len(set(people))} people; "
-            "expected an aligner with depth and partners of different people; give more people"
+            f"got use_depth={aligner.config.use_depth} and clips of {len(set(names))} people; expected an "
+            "aligner with depth and at least two people; give another aligner, or more clips"
         )
+    places = [[*range(i + 1, len(names)), *range(i)] for i in range(len(names))]
+    partner = [next(j for j in after if names[j] != names[i]) for i, after in enumerate(places)]
     both = batch.face_mask & batch.face_mask[partner]
     other = batch.id_embeds[partner]
     answers = {"": batch.depth_latents, "_borrowed": batch.depth_latents[partner]}

@@ -103,5 +103,7 @@ def test_borrowed_depth_needs_depth_and_other_people():
     batch = batch_of()
     with pytest.raises(ValueError, match="got use_depth=False"):
         borrowed_depth(Reader(torch.ones(4, 6)), batch, ["a", "b", "c", "d"])
-    with pytest.raises(ValueError, match="expected an aligner with depth and partners of different people"):
+    with pytest.raises(
+        ValueError, match="clips of 1 people; expected an aligner with depth and at least two people"
+    ):
         borrowed_depth(Reader(torch.ones(4, 6), depth=1.0), batch, ["a", "a", "a", "a"])
