@@ -52,6 +52,16 @@ LABELS = {
     "eer_two_videos": "EER, one person in two clips",
 }
 """Every number of a cell in the order of the table, in words."""
+DIAGNOSTICS = {
+    "face_gradient": "gradient on the face, share",
+    "face_area": "area of the face, share",
+    "depth_gradient": "gradient on depth, share",
+    "own": "cosine to the teacher",
+    "own_borrowed": "the same with another's depth",
+    "other": "cosine to the other's teacher",
+    "other_borrowed": "the same with the other's depth",
+}
+"""What `semrepa.analysis.focus` measures, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +223,7 @@ def rows(recorded: Mapping[str, Any], names: Sequence[str] | None = None) -> lis
     lines = []
     for name in LABELS if names is None else names:
         arms = {arm: SeedMean(**mean) for arm, mean in recorded["table"][name].items()}
-        line = {"": LABELS.get(name, name.replace("_", " "))}
+        line = {"": (LABELS | DIAGNOSTICS).get(name, name)}
         line |= {arm.replace("_", " "): str(mean) for arm, mean in arms.items()}
         for other, numbers in recorded["references"].items():
             line[other] = f"{numbers[name]:.4g}" if name in numbers else ""
