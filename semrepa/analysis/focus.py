@@ -12,7 +12,7 @@ from torch import Tensor
 
 from semrepa.data.dataset import Batch
 from semrepa.models.identity import IdentityAligner
-from semrepa.shapes import TEMPORAL_RATIO, Latents
+from semrepa.shapes import TEMPORAL_RATIO, Embeddings, Latents
 
 Cells = Float[Tensor, "b f h w"]
 """Share of each latent cell that belongs to a face."""
@@ -72,6 +72,26 @@ def focus(aligner: IdentityAligner, batch: Batch, cells: Cells) -> dict[str, flo
         total = sum(size.sum() for size in sizes)
         found["depth_gradient"] = (sizes[1].sum() / total).item()
     return found
+
+
+def by_face_size(embeds: Embeddings, batch: Batch, cells: Cells) -> dict[str, float]:
+    """How well small and large faces are read: a mask should help most where the face is hard to find.
+
+    Args:
+        embeds: answers of an aligner.
+        batch: the clips.
+        cells: from `face_cells`.
+
+    Returns:
+        Cosine to the teacher over the half of the clips with the smaller faces (`small_faces`), and over the
+        other half (`large_faces`).
+    """
+    area = cells.sum(dim=(2, 3)).amax(dim=1)
+    seen = torch.nonzero(batch.face_mask.any(dim=1))[:, 0]
+    ranked = seen[area[seen].argsort(stable=True)]
+    halves = {"small_faces": ranked[: len(ranked) // 2], "large_faces": ranked[len(ranked) // 2 :]}
+    likeness = torch.cosine_similarity(embeds, batch.id_embeds, dim=-1)
+    return {name: likeness[half][batch.face_mask[half]].mean().item() for name, half in halves.items()}
 
 
 @torch.no_grad()

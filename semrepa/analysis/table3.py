@@ -56,6 +56,8 @@ DIAGNOSTICS = {
     "face_gradient": "gradient on the face, share",
     "face_area": "area of the face, share",
     "depth_gradient": "gradient on depth, share",
+    "small_faces": "cosine to the teacher, smaller faces",
+    "large_faces": "the same, larger faces",
     "own": "cosine to the teacher",
     "own_borrowed": "the same with another's depth",
     "other": "cosine to the other's teacher",

@@ -130,7 +130,7 @@ def collate(protocol: Protocol, seeds: Sequence[int], run_dir: Path, clips: Clip
         for variant in VARIANTS
     ]
     teacher = table3.scores(batch.id_embeds, batch.id_embeds, batch.face_mask, people)
-    shipped = {name: look(ASSETS / folder, batch, people, cells) for name, folder in SHIPPED.items()}
+    shipped = {name: look(load(ASSETS / folder), batch, people, cells) for name, folder in SHIPPED.items()}
     about = {
         "protocol": asdict(protocol),
         "seeds": list(seeds),
@@ -154,18 +154,17 @@ def judge(folder: Path, seed: int, variant: str, batch: Batch, people: Sequence[
     Returns:
         The cell.
     """
-    aligner = folder / "identity_aligner"
+    aligner = load(folder / "identity_aligner")
     curves = table3.curves(embed(aligner, batch), batch.face_mask, people)
-    seconds = training_seconds(folder)
-    scores = look(aligner, batch, people, cells)
-    return Cell(seed=seed, variant=variant, scores=scores, curves=curves, seconds=seconds)
+    numbers = look(aligner, batch, people, cells)
+    return Cell(seed=seed, variant=variant, scores=numbers, curves=curves, seconds=training_seconds(folder))
 
 
-def look(folder: Path, batch: Batch, people: Sequence[str], cells: Tensor) -> dict[str, float]:
+def look(aligner: IdentityAligner, batch: Batch, people: Sequence[str], cells: Tensor) -> dict[str, float]:
     """All numbers of one aligner.
 
     Args:
-        folder: its weights.
+        aligner: the aligner.
         batch: held-out clips.
         people: who is in each.
         cells: cells of their faces.
@@ -173,24 +172,35 @@ def look(folder: Path, batch: Batch, people: Sequence[str], cells: Tensor) -> di
     Returns:
         Numbers by name.
     """
-    aligner = IdentityAligner.from_pretrained(folder, torch_dtype=torch.float32).eval()
-    found = table3.scores(embed(folder, batch), batch.id_embeds, batch.face_mask, people)
-    found |= focus.focus(aligner, batch, cells)
+    embeds = embed(aligner, batch)
+    found = table3.scores(embeds, batch.id_embeds, batch.face_mask, people)
+    found |= focus.focus(aligner, batch, cells) | focus.by_face_size(embeds, batch, cells)
     return found | (focus.borrowed_depth(aligner, batch, people) if aligner.config.use_depth else {})
 
 
-@torch.no_grad()
-def embed(folder: Path, batch: Batch) -> Tensor:
-    """What an aligner says of clips.
+def load(folder: Path) -> IdentityAligner:
+    """Load an aligner for looking at.
 
     Args:
         folder: its weights.
+
+    Returns:
+        The aligner in single precision.
+    """
+    return IdentityAligner.from_pretrained(folder, torch_dtype=torch.float32).eval()
+
+
+@torch.no_grad()
+def embed(aligner: IdentityAligner, batch: Batch) -> Tensor:
+    """What an aligner says of clips.
+
+    Args:
+        aligner: the aligner.
         batch: the clips.
 
     Returns:
         Embeddings (v, n, d).
     """
-    aligner = IdentityAligner.from_pretrained(folder, torch_dtype=torch.float32).eval()
     return IdentityObjective(aligner).predict(batch)
 
 

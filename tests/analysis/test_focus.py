@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from semrepa.analysis.focus import borrowed_depth, face_cells, focus
+from semrepa.analysis.focus import borrowed_depth, by_face_size, face_cells, focus
 from semrepa.data.dataset import Batch
 from semrepa.models.identity import IdentityAligner
 
@@ -84,6 +84,17 @@ def test_the_share_of_depth_is_in_units_of_its_spread():
     assert focus(alike, batch, cells)["depth_gradient"] == pytest.approx(0.5, abs=1e-5)
     alike.std[2:] = 3.0
     assert focus(alike, batch, cells)["depth_gradient"] == pytest.approx(0.75, abs=1e-5)
+
+
+def test_small_and_large_faces_are_scored_apart():
+    batch = batch_of()
+    cells = torch.zeros(4, 2, 4, 6)
+    cells[0, :, 0, 0] = cells[2, :, 0, 0] = 1
+    cells[1], cells[3] = 1, 0.5
+    answers = batch.id_embeds.clone()
+    answers[[0, 2]] *= -1
+    found = by_face_size(answers, batch, cells)
+    assert found == pytest.approx({"small_faces": -1, "large_faces": 1})
 
 
 def test_borrowed_depth_tells_who_reads_depth():
