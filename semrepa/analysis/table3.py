@@ -20,8 +20,10 @@ from semrepa.analysis.identity import (
     id_distances,
     verification,
     verification_pairs,
+    video_distances,
 )
 from semrepa.analysis.seeds import SeedMean, over_seeds, paired
+from semrepa.metrics.report import Interval, bootstrap_mean
 from semrepa.shapes import Embeddings, FaceMask
 
 WITH, WITHOUT = "with_depth", "without_depth"
@@ -78,6 +80,8 @@ class Cell:
     """Numbers by the names of `LABELS`, and whatever else was measured."""
     curves: Mapping[str, Sequence[float]]
     """Share of accepted pairs of one person at `FALSE_ACCEPTS`, by kind of pair."""
+    persons: Mapping[str, Sequence[float]]
+    """From `by_person`: numbers of each held-out person."""
     seconds: float
     """Wall-clock seconds of the training."""
 
@@ -141,6 +145,55 @@ def curves(embeds: Embeddings, face_mask: FaceMask, people: Sequence[object]) ->
     }
 
 
+def by_person(
+    embeds: Embeddings, teacher: Embeddings, face_mask: FaceMask, people: Sequence[object]
+) -> dict[str, list[float]]:
+    """Some numbers of each person, to tell how much other people would change the answer.
+
+    Args:
+        embeds: embeddings of an aligner.
+        teacher: those of the face teacher.
+        face_mask: frames that show a face.
+        people: who is in each video.
+
+    Returns:
+        `cosine_to_teacher` and `gap_cosine` (distance to other people minus that within the own videos) of
+        each person in the order of their names; NaN where no face was seen.
+    """
+    names = np.array([str(person) for person in people])
+    likeness = torch.cosine_similarity(embeds, teacher, dim=-1).double().numpy()
+    apart, shown = video_distances(embeds, face_mask), face_mask.numpy()
+    found: dict[str, list[float]] = {"cosine_to_teacher": [], "gap_cosine": []}
+    for name in np.unique(names):
+        mine = names == name
+        found["cosine_to_teacher"].append(_mean(likeness[mine][shown[mine]]))
+        found["gap_cosine"].append(_mean(apart[mine][:, ~mine]) - _mean(np.diag(apart)[mine]))
+    return found
+
+
+def over_people(cells: Sequence[Cell]) -> dict[str, Interval]:
+    """Paired differences of the two variants over held-out people, each the mean over the seeds.
+
+    Args:
+        cells: both variants of every seed.
+
+    Returns:
+        Mean of with minus without depth with its 95 % bootstrap interval over people, by name.
+
+    Raises:
+        ValueError: cells that are not paired.
+    """
+    _paired_seeds(cells)
+    means = {
+        variant: {
+            name: np.mean([cell.persons[name] for cell in cells if cell.variant == variant], axis=0)
+            for name in cells[0].persons
+        }
+        for variant in (WITH, WITHOUT)
+    }
+    return {name: bootstrap_mean(mean - means[WITHOUT][name]) for name, mean in means[WITH].items()}
+
+
 def table(cells: Sequence[Cell]) -> dict[str, dict[str, SeedMean]]:
     """Means over seeds of every number, and their paired differences.
 
@@ -184,7 +237,9 @@ def record(
         ValueError: as `table` says.
     """
     means = {name: {arm: asdict(mean) for arm, mean in arms.items()} for name, arms in table(cells).items()}
-    found = {"references": references, "table": means, "paper": PAPER, "false_accepts": FALSE_ACCEPTS}
+    people = {name: asdict(interval) for name, interval in over_people(cells).items()}
+    found = {"references": references, "table": means, "over_people": people}
+    found |= {"paper": PAPER, "false_accepts": FALSE_ACCEPTS}
     return json.loads(
         json.dumps({**about, **found, "cells": [asdict(cell) for cell in cells]}),
         parse_float=lambda text: float(f"{float(text):.5g}"),
@@ -255,6 +310,11 @@ def markdown(recorded: Mapping[str, Any], names: Sequence[str] | None = None) ->
     heads = list(dict.fromkeys(head for line in lines for head in line))
     body = [[line.get(head, "") for head in heads] for line in lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *body]) + "\n"
+
+
+def _mean(values: np.ndarray) -> float:
+    kept = values[np.isfinite(values)]
+    return float(kept.mean()) if kept.size else np.nan
 
 
 def _curve(

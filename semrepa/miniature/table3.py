@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write_json(options.run_dir / "table3.json", found)
     text = table3.markdown(found)
     write_whole(options.run_dir / "table3.md", text.encode(), durable=False)
-    write_whole(options.run_dir / "table3.png", to_png(seed_figure(found)), durable=False)
+    write_whole(options.run_dir / "table3.png", to_png(seed_figure(found), 110), durable=False)
     print(text)
     return 0
 
@@ -155,9 +155,15 @@ def judge(folder: Path, seed: int, variant: str, batch: Batch, people: Sequence[
         The cell.
     """
     aligner = load(folder / "identity_aligner")
-    curves = table3.curves(embed(aligner, batch), batch.face_mask, people)
-    numbers = look(aligner, batch, people, cells)
-    return Cell(seed=seed, variant=variant, scores=numbers, curves=curves, seconds=training_seconds(folder))
+    embeds = embed(aligner, batch)
+    return Cell(
+        seed=seed,
+        variant=variant,
+        scores=look(aligner, batch, people, cells),
+        curves=table3.curves(embeds, batch.face_mask, people),
+        persons=table3.by_person(embeds, batch.id_embeds, batch.face_mask, people),
+        seconds=training_seconds(folder),
+    )
 
 
 def look(aligner: IdentityAligner, batch: Batch, people: Sequence[str], cells: Tensor) -> dict[str, float]:

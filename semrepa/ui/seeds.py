@@ -1,5 +1,6 @@
 """Two arms over training seeds: verification curves with their spread, and each seed as a pair of dots."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from semrepa.analysis.seeds import SeedMean
 from semrepa.analysis.table3 import LABELS, WITH, WITHOUT
-from semrepa.ui.style import BESIDE, BLUE, DASHES, GREY, ORANGE, PAPER, new_figure, styled
+from semrepa.ui.style import BLUE, DASHES, GREY, ORANGE, PAPER, new_figure, styled
 
 COLORS = {WITH: BLUE, WITHOUT: ORANGE}
 SHOWN = ("cosine_to_teacher", "gap_cosine", "eer_two_videos")
@@ -37,7 +38,7 @@ def seed_figure(
     ratios = [2.1] * len(kinds) + [1.0] * len(names)
     people = recorded["heldout"]["people"]
     title = f"{title} {seeds} trainings of each, {recorded['weights']} weights, {people} new people"
-    figure, grid = new_figure(12.5, 3.9, 1, len(ratios), title=title, width_ratios=ratios)
+    figure, grid = new_figure(12.5, 4.0, 1, len(ratios), title=title, width_ratios=ratios)
     for axes, kind in zip(grid[0], kinds, strict=False):
         _curves(axes, recorded, kind)
     for axes, name in zip(grid[0, len(kinds) :], names, strict=True):
@@ -66,6 +67,7 @@ def _curves(axes: Axes, recorded: Mapping[str, Any], kind: str) -> None:
             color=COLORS[variant],
             fontsize=8.5,
             fontweight="bold",
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
         )
     axes.set_xscale("log")
     axes.set_xlim(across[0], 1)
@@ -79,7 +81,7 @@ def _curves(axes: Axes, recorded: Mapping[str, Any], kind: str) -> None:
 
 
 def _pairs(axes: Axes, recorded: Mapping[str, Any], name: str) -> None:
-    """A line for each seed from one variant to the other, and the paired difference above."""
+    """A line for each seed from one variant to the other, and the paired difference below."""
     places = {(cell["seed"], cell["variant"]): cell["scores"][name] for cell in recorded["cells"]}
     for seed in recorded["seeds"]:
         values = [places[seed, WITHOUT], places[seed, WITH]]
@@ -89,15 +91,7 @@ def _pairs(axes: Axes, recorded: Mapping[str, Any], name: str) -> None:
     difference = SeedMean(**recorded["table"][name]["difference"])
     axes.set_xticks([0, 1], ["without", "with"])
     axes.set_xlim(-0.35, 1.35)
-    axes.margins(y=0.25)
+    axes.margins(y=0.15)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_title(LABELS.get(name, name).replace(", ", ",\n"), fontsize=9)
-    axes.annotate(
-        f"with - without\n{difference}",
-        (0.5, 1),
-        (0, -3),
-        xycoords="axes fraction",
-        ha="center",
-        va="top",
-        **BESIDE,
-    )
+    axes.set_title(textwrap.fill(LABELS.get(name, name), 19), fontsize=9)
+    axes.set_xlabel(f"with - without:\n{str(difference).replace(' [', chr(10) + '[')}", fontsize=8.5)

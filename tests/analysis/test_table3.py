@@ -74,7 +74,9 @@ def cells(seeds=(0, 1, 2)) -> list[Cell]:
             }
             extra = {"depth_gradient": 0.25} if variant == WITH else {}
             curves = dict.fromkeys(table3.ROC_PAIRS, [0.5] * len(table3.FALSE_ACCEPTS))
-            found.append(Cell(seed=seed, variant=variant, scores=numbers | extra, curves=curves, seconds=1.0))
+            about = {"seed": seed, "variant": variant, "curves": curves, "seconds": 1.0}
+            persons = {"gap_cosine": [gain, gain + 0.1 * seed, gain]}
+            found.append(Cell(**about, scores=numbers | extra, persons=persons))
     return found
 
 
@@ -86,6 +88,24 @@ def test_means_and_paired_differences():
     assert difference.high - difference.low < 0.01  # the seeds' own spread is 50 times as large
     assert not found["norm"]["difference"].is_clear
     assert set(found["depth_gradient"]) == {WITH}
+
+
+def test_numbers_of_each_person_make_the_mean():
+    embeds, teacher, mask, people = people_in_two_clips(0.1)
+    mask[[3, 15]] = False  # nobody sees the fourth person
+    found = table3.by_person(embeds, teacher, mask, [f"{person:02}" for person in people])
+    assert [np.isnan(value) for value in found["gap_cosine"]] == [k == 3 for k in range(12)]
+    likeness = torch.cosine_similarity(embeds, teacher, dim=-1)
+    mine = [likeness[clip][mask[clip]] for clip in (0, 12)]
+    assert found["cosine_to_teacher"][0] == pytest.approx(torch.cat(mine).mean().item(), abs=1e-6)
+    whole = table3.scores(embeds, teacher, mask, people)["gap_cosine"]
+    assert np.nanmean(found["gap_cosine"]) == pytest.approx(whole, abs=1e-6)
+
+
+def test_differences_over_people_are_paired():
+    found = table3.over_people(cells())["gap_cosine"]
+    assert found.mean == pytest.approx(0.101) and found.clips == 3
+    assert found.high - found.low < 1e-6  # the second person is far from the others, in both variants
 
 
 def test_order_of_the_cells_does_not_matter():
