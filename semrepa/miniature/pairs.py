@@ -18,7 +18,7 @@ from semrepa.config import Config, override
 from semrepa.data.dataset import Batch, StoreDataset
 from semrepa.data.store import FeatureStore
 from semrepa.files import whole_file
-from semrepa.miniature.clips import HELDOUT_SEED, TRAIN_SEED, load_clips
+from semrepa.miniature.clips import HELDOUT_SEED, NUM_FRAMES, TRAIN_SEED, load_clips
 from semrepa.miniature.networks import build_config, follow
 from semrepa.miniature.portraits import RECIPE, portrait_features, render_portraits, train_on_portraits
 from semrepa.miniature.records import write_records
@@ -35,8 +35,6 @@ VARIANTS = {"with_depth": True, "without_depth": False}
 """Name of each aligner of a pair, and whether it reads depth."""
 AGAIN_SEED = 1_500_000
 """First seed of the second clips of held-out people."""
-LOGGED = 24
-"""Held-out clips on which a training is evaluated for its log."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +45,14 @@ class Protocol:
     """People of whom one frame is seen first, a multiple of 100."""
     portrait_steps: int = 1000
     """Steps of 64 such frames."""
-    clips: int = 160
+    clips: int = 800
     """Training clips, each of another person, a multiple of 20."""
-    clip_steps: int = 200
-    """Steps of 16 clips."""
+    clip_frames: int = 5
+    """Frames of each of them: with few people, longer clips are learned by heart and cost more."""
+    clip_steps: int = 150
+    """Steps of `clip_batch` clips."""
+    clip_batch: int = 32
+    """Clips of a step."""
     heldout: int = 40
     """Held-out people, a multiple of 20."""
 
@@ -124,10 +126,11 @@ def prepare_clips(protocol: Protocol, work: Path, *, assets: Path = ASSETS, work
     sources = {
         "heldout": {"first_seed": HELDOUT_SEED, "count": protocol.heldout},
         "again": {**again, "count": protocol.heldout},
-        "train": {"first_seed": TRAIN_SEED, "count": protocol.clips},
+        "train": {"first_seed": TRAIN_SEED, "count": protocol.clips, "num_frames": protocol.clip_frames},
     }
     for name, source in sources.items():
-        clips = load_clips(work / "clips", **source, workers=workers)
+        folder = work / f"clips_{source.get('num_frames', NUM_FRAMES)}"
+        clips = load_clips(folder, **source, workers=workers)
         ids[name] = write_records(store, clips, name, parts, _face_teacher(cfg, assets), cfg.depth.colormap)
         log.info("%s: %d clips", name, len(ids[name]))
     return Clips(store=store, train_ids=tuple(ids["train"]), heldout_ids=(*ids["heldout"], *ids["again"]))
@@ -157,7 +160,12 @@ def cell_config(protocol: Protocol, seed: int, variant: str, *, assets: Path = A
     if variant not in VARIANTS:
         raise ValueError(f"got variant {variant!r}; expected {' or '.join(VARIANTS)}; name one of them")
     every = dict.fromkeys(("steps", "eval_every", "checkpoint_every"), protocol.clip_steps)
-    changes = {"seed": seed, "identity.use_depth": VARIANTS[variant], "pretrain_identity": every}
+    changes = {
+        "seed": seed,
+        "identity.use_depth": VARIANTS[variant],
+        "pretrain_identity": {**every, "batch_size": protocol.clip_batch},
+        "video.num_frames": protocol.clip_frames,
+    }
     return override(build_config(assets / "cogvideox"), changes)
 
 
@@ -212,8 +220,8 @@ def train_cell(cfg: Config, protocol: Protocol, portraits: Batch, clips: Clips, 
     began, used = time.perf_counter(), time.process_time()
     recipe = replace(RECIPE, steps=protocol.portrait_steps)
     start = train_on_portraits(cfg, portraits, work=folder, log=folder, recipe=recipe)
-    ids = {"train_ids": clips.train_ids, "heldout_ids": clips.heldout_ids[:LOGGED]}
-    follow(folder.name, pretrain_identity(cfg, clips.store, folder, aligner=start, **ids))
+    run = pretrain_identity(cfg, clips.store, folder, train_ids=clips.train_ids, aligner=start)
+    follow(folder.name, run)
     seconds = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
     write_json(file, {**kept, **seconds})
     return trained

@@ -57,6 +57,13 @@ def test_only_missing_shards_are_rendered(tmp_path, rendered):
     assert len(rendered) == 4
 
 
+def test_clips_of_another_length_are_the_beginning_of_the_long_ones(tmp_path):
+    whole = clips.load_clips(tmp_path / "2", first_seed=FIRST, count=2, workers=1)
+    short = clips.load_clips(tmp_path / "1", first_seed=FIRST, count=2, workers=1, num_frames=1)
+    assert np.array_equal(short.frames, whole.frames[:, :1])
+    assert short.visible.shape == (2, 1)
+
+
 def test_a_person_can_be_shown_again_in_another_clip(tmp_path, monkeypatch):
     people = []
 

@@ -16,7 +16,9 @@ from semrepa.miniature import pairs, portraits
 from semrepa.miniature.fit import Recipe
 from semrepa.training.log import read_metrics
 
-PROTOCOL = pairs.Protocol(people=6, portrait_steps=4, clips=2, clip_steps=2, heldout=2)
+PROTOCOL = pairs.Protocol(
+    people=6, portrait_steps=4, clips=2, clip_frames=9, clip_steps=2, clip_batch=2, heldout=2
+)
 
 
 @pytest.fixture(autouse=True)
@@ -124,11 +126,12 @@ def test_an_unknown_variant_is_refused():
 
 
 def test_material_is_made_once(tmp_path, monkeypatch, parts):
-    teacher, shown = PatchTeacher(), []
+    teacher, shown, folders = PatchTeacher(), [], {}
 
-    def load_clips(folder, *, first_seed, count, workers, person_shift=0):
+    def load_clips(folder, *, first_seed, count, workers, person_shift=0, num_frames=None):
         shown.append((first_seed, first_seed + person_shift, count))
-        return paint_clips(count)
+        folders.setdefault(folder, num_frames)
+        return paint_clips(count, frames=num_frames or 9)
 
     def render_portraits(folder, people, workers):
         painted = paint_clips(people)
@@ -140,17 +143,20 @@ def test_material_is_made_once(tmp_path, monkeypatch, parts):
     monkeypatch.setattr(pairs, "render_portraits", render_portraits)
     monkeypatch.setattr(pairs, "load_cogvideox", lambda folder: parts)
     monkeypatch.setattr(pairs, "InsightFaceTeacher", lambda *_, **__: teacher)
-    made = pairs.prepare_clips(PROTOCOL, tmp_path)
+    short = replace(PROTOCOL, clip_frames=5)
+    made = pairs.prepare_clips(short, tmp_path)
     heldout, again, train = shown
     assert heldout[0] != again[0] and heldout[1] == again[1] == rendering.HELDOUT_SEED
     assert train == (rendering.TRAIN_SEED, rendering.TRAIN_SEED, 2)
+    assert list(folders.values()) == [None, 5], "clips of other lengths lie in other folders"
+    assert made.store.read(made.train_ids[0])["face_mask"].shape == (5,)
     assert made.people == ["00000", "00001"] * 2
     assert made.heldout_boxes().shape == (4, 9, 4)
     portraits_made = pairs.prepare_portraits(PROTOCOL, tmp_path)
     assert len(portraits_made.ids) == 6
     asked = teacher.asked
     again_made = pairs.prepare_portraits(PROTOCOL, tmp_path)
-    pairs.prepare_clips(PROTOCOL, tmp_path)
+    pairs.prepare_clips(short, tmp_path)
     assert teacher.asked == asked
     assert again_made.ids == portraits_made.ids
     assert torch.equal(again_made.latents, portraits_made.latents)
