@@ -48,8 +48,8 @@ class Protocol:
     clips: int = 800
     """Training clips, each of another person, a multiple of 20."""
     clip_frames: int = 5
-    """Frames of each of them: with few people, longer clips are learned by heart and cost more."""
-    clip_steps: int = 150
+    """Frames of each of them: short ones are cheap, and people count for more than frames."""
+    clip_steps: int = 80
     """Steps of `clip_batch` clips."""
     clip_batch: int = 32
     """Clips of a step."""
