@@ -58,7 +58,7 @@ def _curves(axes: Axes, recorded: Mapping[str, Any], kind: str) -> None:
         )
         axes.plot(across, up.mean(axis=0), color=COLORS[variant])
         found = SeedMean(**recorded["table"][f"auc_{kind.replace(' ', '_')}"][variant])
-        text = f"{variant.replace('_', ' ')}: area {found}"
+        text = f"{variant.replace('_', ' ')} {found}"
         axes.annotate(
             text,
             (0.98, 0.05 + 0.09 * row),
@@ -75,9 +75,8 @@ def _curves(axes: Axes, recorded: Mapping[str, Any], kind: str) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("different people accepted (share, log)")
     axes.set_ylabel("same person accepted (share)")
-    axes.set_title(
-        {"one video": "Faces of one clip", "two videos": "One person in two clips"}.get(kind, kind)
-    )
+    names = {"one video": "Faces of one clip", "two videos": "One person in two clips"}
+    axes.set_title(f"{names.get(kind, kind)} (area)")
 
 
 def _pairs(axes: Axes, recorded: Mapping[str, Any], name: str) -> None:
