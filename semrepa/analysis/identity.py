@@ -12,6 +12,8 @@ from semrepa.shapes import Embeddings, FaceMask
 
 Distance = Literal["cosine", "l1", "l2"]
 """`cosine`: 1 - cos. `l1`: mean absolute difference. `l2`: length of the difference of unit vectors."""
+SamePairs = Literal["any", "one video", "two videos"]
+"""Where the two faces of a pair of one person come from."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,12 @@ def verification(scores: np.ndarray | Tensor, same: np.ndarray | Tensor) -> Veri
 
 
 def verification_pairs(
-    embeds: Embeddings, face_mask: FaceMask, identities: Sequence[object], *, per_video: int = 4
+    embeds: Embeddings,
+    face_mask: FaceMask,
+    identities: Sequence[object],
+    *,
+    per_video: int = 4,
+    same: SamePairs = "any",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of all pairs of faces, and which pairs show one person.
 
@@ -152,20 +159,25 @@ def verification_pairs(
         face_mask: frames that show a face.
         identities: who each video shows.
         per_video: evenly spread faces taken from each video, so that pairs do not swamp memory.
+        same: which pairs of one person count; the others are left out. Within a video the same clothes, room
+            and light make it easy: `two videos` is the harder and more telling test.
 
     Returns:
         `scores` and `same` for `verification`, one entry per unordered pair.
     """
-    faces, people = [], []
-    for video, mask, identity in zip(embeds, face_mask, identities, strict=True):
+    faces, people, videos = [], [], []
+    for number, (video, mask, identity) in enumerate(zip(embeds, face_mask, identities, strict=True)):
         shown = torch.nonzero(mask)[:, 0]
         if len(shown):
             picked = shown[torch.linspace(0, len(shown) - 1, min(per_video, len(shown))).round().long()]
             faces.append(torch.nn.functional.normalize(video[picked].double(), dim=-1))
             people += [str(identity)] * len(picked)
+            videos += [number] * len(picked)
     stacked = torch.cat(faces).numpy()
-    upper = np.triu_indices(len(stacked), 1)
-    return (stacked @ stacked.T)[upper], (np.array(people)[:, None] == np.array(people))[upper]
+    one_person, one_video = (np.equal.outer(names, names) for names in (np.array(people), np.array(videos)))
+    left_out = {"any": False, "one video": ~one_video, "two videos": one_video}[same]
+    kept = np.triu(~(one_person & left_out), 1)
+    return (stacked @ stacked.T)[kept], one_person[kept]
 
 
 def pca(points: np.ndarray | Tensor, components: int = 2) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,8 @@ from semrepa.world import render_clip, sample_spec
 FIRST_SEED = 20_000
 SHARD = 100
 BATCH = 64
+LOGGED = 200
+"""People who are held out, for the log."""
 RECIPE = Recipe(steps=3000, lr=2e-3, cooldown=0.4, save_every=250)
 
 
@@ -115,19 +117,22 @@ def take(features: Batch, chosen: np.ndarray) -> Batch:
     return Batch(**tensors, ids=tuple(features.ids[index] for index in chosen))
 
 
-def train_on_portraits(cfg: Config, features: Batch, *, work: Path, log: Path) -> IdentityAligner:
-    """Trains an identity aligner on portraits; the last 200 people are held out for the log.
+def train_on_portraits(
+    cfg: Config, features: Batch, *, work: Path, log: Path, recipe: Recipe | None = None
+) -> IdentityAligner:
+    """Trains an identity aligner on portraits; the last `LOGGED` people are held out for the log.
 
     Args:
         cfg: size of the aligner, its disturbances and the seed.
         features: from `portrait_features`.
         work: folder of the checkpoint.
         log: folder of the log.
+        recipe: settings of the training; None: those of the shipped aligners.
 
     Returns:
         The aligner, ready for clips.
     """
-    identity, train = cfg.identity, len(features.ids) - 200
+    identity, train = cfg.identity, len(features.ids) - LOGGED
     seed_everything(cfg.seed)
     aligner = new_identity_aligner(cfg, features)
     objective = IdentityObjective(
@@ -147,5 +152,5 @@ def train_on_portraits(cfg: Config, features: Batch, *, work: Path, log: Path) -
 
     name = "portraits" if identity.use_depth else "portraits_no_depth"
     files = {"checkpoint": work / f"{name}.pt", "log": log / f"{name}.jsonl"}
-    fit(aligner, loss_of_step, RECIPE, evaluate=evaluate, **files)
+    fit(aligner, loss_of_step, recipe or RECIPE, evaluate=evaluate, **files)
     return aligner

@@ -107,6 +107,16 @@ def test_pairs_skip_missing_faces_and_know_who_is_who():
     np.testing.assert_allclose(scores[~same], np.zeros(6), atol=1e-6)
 
 
+def test_pairs_of_one_person_can_be_taken_from_one_video_or_from_two():
+    embeds = directions([0, 0], [60, 60], [90, 90])
+    everyone = torch.ones(3, 2, dtype=torch.bool)
+    people = ["ann", "ann", "bob"]
+    for kind, likeness in (("one video", [1, 1, 1]), ("two videos", [0.5] * 4)):
+        scores, same = verification_pairs(embeds, everyone, people, same=kind)
+        np.testing.assert_allclose(scores[same], likeness, atol=1e-6)
+        assert (~same).sum() == 8
+
+
 def test_pca_finds_the_long_axis_with_a_fixed_sign():
     along = np.linspace(-1, 1, 11)
     points = along[:, None] * np.array([[3.0, -4.0]]) + 5

@@ -25,9 +25,9 @@ def rendered(monkeypatch):
     """Seeds of the specs that were rendered."""
     seeds = []
 
-    def note(seed):
+    def note(seed, **choices):
         seeds.append(seed)
-        return sample_spec(seed)
+        return sample_spec(seed, **choices)
 
     monkeypatch.setattr(clips, "sample_spec", note)
     return seeds
@@ -55,6 +55,27 @@ def test_only_missing_shards_are_rendered(tmp_path, rendered):
     assert rendered == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
     clips.load_clips(tmp_path, first_seed=FIRST, count=4)
     assert len(rendered) == 4
+
+
+def test_clips_of_another_length_are_the_beginning_of_the_long_ones(tmp_path):
+    whole = clips.load_clips(tmp_path / "2", first_seed=FIRST, count=2, workers=1)
+    short = clips.load_clips(tmp_path / "1", first_seed=FIRST, count=2, workers=1, num_frames=1)
+    assert np.array_equal(short.frames, whole.frames[:, :1])
+    assert short.visible.shape == (2, 1)
+
+
+def test_a_person_can_be_shown_again_in_another_clip(tmp_path, monkeypatch):
+    people = []
+
+    def note(seed, **choices):
+        people.append(sample_spec(seed, **choices).identity)
+        return sample_spec(seed, **choices)
+
+    monkeypatch.setattr(clips, "sample_spec", note)
+    first = clips.load_clips(tmp_path, first_seed=FIRST, count=4, workers=1)
+    again = clips.load_clips(tmp_path, first_seed=FIRST + 50, count=4, workers=1, person_shift=-50)
+    assert sorted(people[:4]) == sorted(people[4:]) == [FIRST, FIRST + 1, FIRST + 2, FIRST + 3]
+    assert not np.array_equal(first.frames, again.frames)
 
 
 class _Stop(Exception):
