@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from semrepa.depth import DepthKind
 from semrepa.ui.checks import check_lengths
-from semrepa.ui.style import PAPER, PICTURE_DPI, bare, new_figure, styled
+from semrepa.ui.style import PAPER, PICTURE_DPI, TEXT, bare, new_figure, styled
 
 GAP = 6
 """White pixels between two pictures of a sheet."""
@@ -118,7 +118,7 @@ def contact_sheet(
     axes.set_xticks(
         [(wide + GAP) * k + wide / 2 for k in range(len(shown))], [f"{i / fps:.2f} s" for i in shown]
     )
-    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=9.5)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=TEXT)
     return figure
 
 
@@ -170,7 +170,7 @@ def depth_figure(
     for column, index in enumerate(shown):
         bare(grid[0, column]).imshow(images[index])
         bare(grid[1, column]).imshow(disparity[index], norm=norm, cmap=colormap)
-        grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=9.5)
+        grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=TEXT)
     ticks = _depth_ticks(values, kind)
     bar = figure.colorbar(
         ScalarMappable(norm, colormap),

@@ -72,8 +72,10 @@ def draw_distances(
     """
     everything = np.concatenate([found.intra, found.inter]) if reach is None else reach
     bins = np.linspace(min(0, everything.min()), everything.max() * 1.02, 41)
-    _histogram(axes, found.intra, bins, "within a video", BLUE)
-    _histogram(axes, found.inter, bins, "between people", ORANGE)
+    for row, (values, name, color) in enumerate(
+        [(found.intra, "within a video", BLUE), (found.inter, "between people", ORANGE)]
+    ):
+        _histogram(axes, values, bins, name, color, row)
     gap = f"gap {found.gap:.3f}  [{found.gap_low:.3f}, {found.gap_high:.3f}]"
     axes.set_title(f"{label}: {gap}" if label else gap)
     axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
@@ -81,15 +83,21 @@ def draw_distances(
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str) -> None:
-    """Bars of shares, with the mean marked and labelled on its free side."""
+def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str, row: int) -> None:
+    """Bars of shares, with the mean marked and labelled on its free side, each label on a line of its own."""
     mean = values.mean()
     axes.hist(values, bins=list(bins), weights=np.full(len(values), 1 / len(values)), color=color, alpha=0.75)
     axes.axvline(mean, color=color, linewidth=1.5, linestyle=DASHES)
     side, align = (-4, "right") if mean > bins.mean() else (4, "left")
     place = {"xycoords": ("data", "axes fraction"), "va": "top", "ha": align}
     axes.annotate(
-        f"{name}: {mean:.3f}", (mean, 1.0), (side, -2), bbox=BOX, color=readable(color), **place, **BESIDE
+        f"{name}: {mean:.3f}",
+        (mean, 1.0),
+        (side, -2 - 14 * row),
+        bbox=BOX,
+        color=readable(color),
+        **place,
+        **BESIDE,
     )
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from semrepa.ui.checks import check_lengths
 from semrepa.ui.pictures import contact_sheet, montage, same_clips
-from semrepa.ui.style import FAINT, INK, PAPER, to_png
+from semrepa.ui.style import FAINT, INK, PAPER, fewer_colors, to_png
 
 MOST_BYTES = 450_000
 """What the frames of a page may weigh; more of them are stored smaller."""
@@ -165,12 +165,9 @@ def page_bundle(page: str, sheet: Figure, text: str) -> dict[str, str]:
     Returns:
         Mime type to content.
     """
-    with Image.open(io.BytesIO(to_png(sheet, dpi=72))) as picture:
-        buffer = io.BytesIO()
-        picture.quantize(256).save(buffer, "PNG", optimize=True)
     return {
         "text/html": page,
-        "image/png": base64.b64encode(buffer.getvalue()).decode(),
+        "image/png": base64.b64encode(fewer_colors(to_png(sheet, dpi=72))).decode(),
         "text/plain": text,
     }
 

@@ -16,11 +16,10 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from semrepa.ui.explorers.shell import Explorer
 from semrepa.ui.history import History, Series
 from semrepa.ui.style import (
-    DASHES,
-    GREY,
     PAPER,
     PART_COLORS,
     SMALL,
+    draw_floor,
     label_ends,
     label_name,
     log_scale,
@@ -238,12 +237,12 @@ def _norms(axes: Axes, norms: Mapping[str, Series]) -> None:
     values = np.concatenate([norm[norm > 0] for _, norm in shown.values()])
     log_scale(axes, values.max() / values.min())
     axes.margins(y=0.1)
-    axes.set_title("weighted gradient through the run")
+    axes.set_title("weighted gradient through the run; mean, by diffusion's")
     axes.set_xlabel("step")
     axes.set_ylabel("norm (log)")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     diffusion = float(norms["diff"][1].mean())
-    axes.axhline(diffusion, color=GREY, linestyle=DASHES, linewidth=1)
+    draw_floor(axes, "diffusion, mean", diffusion)
     ends = []
     for part, (_, norm) in shown.items():
         ratio = float(norm.mean()) / diffusion if diffusion else np.nan

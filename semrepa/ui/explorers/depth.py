@@ -56,7 +56,7 @@ def depth_scrubber(
     error = np.abs(answer - target)
     top = max(0.05, float(f"{np.quantile(error, 0.995):.1g}"))
     panels = {name: _painted(values, colormap) for name, values in maps.items()}
-    panels[f"|error|\nwhite: {top:g} or more"] = _painted((error / top).clip(0, 1), "gray")
+    panels[f"|error|,\nwhite: {top:g} or more"] = _painted((error / top).clip(0, 1), "gray")
     notes = [f"mean |error| {value:.3f}" for value in error.mean((1, 2))]
     return scrubber({NAMES[0]: frames, **panels}, fps=fps, title=title, height=height, notes=notes)
 

@@ -17,10 +17,10 @@ from semrepa.shapes import Embeddings, FaceMask
 from semrepa.ui.checks import check_lengths
 from semrepa.ui.explorers.shell import Explorer
 from semrepa.ui.pictures import to_images
-from semrepa.ui.plots import draw_distances, draw_matrix
+from semrepa.ui.plots import BOX, draw_distances, draw_matrix
 from semrepa.ui.style import BLUE, CYCLE, INK, ORANGE, PAPER, SMALL, new_figure, readable, styled
 
-THUMBNAIL = 34
+THUMBNAIL = 30
 """Points in height of a face on the map."""
 MOST_LABELS = 30
 """Videos up to which the matrix names each."""
@@ -167,7 +167,7 @@ def _own_distances(axes: Axes, table: np.ndarray, place: int, people: Sequence[o
             axes.plot(value, 0, "^", color=color, markersize=9, markeredgecolor=INK, clip_on=False, zorder=4)
         number = f"{value:.3f}" if np.isfinite(value) else "no two faces"
         look = {"transform": axes.transAxes, "color": readable(color), "fontsize": SMALL, "ha": "right"}
-        axes.text(0.995, 0.7 - 0.1 * row, f"{text} {number} ▲", va="top", **look)
+        axes.text(0.995, 0.72 - 0.11 * row, f"{text} {number} ▲", va="top", bbox=BOX, **look)
 
 
 def _frame(axes: Axes, place: int, count: int) -> None:
@@ -220,4 +220,4 @@ def _thumbnail(
     box = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.7, "pad": 0.4}
     weight = "bold" if chosen else "normal"
     color = readable(color) if not chosen else INK
-    axes.annotate(name, where, (0, down), color=color, fontweight=weight, bbox=box, **text)
+    axes.annotate(name, where, (0, down), color=color, fontweight=weight, bbox=box, zorder=6, **text)

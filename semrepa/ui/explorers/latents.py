@@ -43,7 +43,7 @@ def latent_browser(latents: Mapping[str, ArrayLike], *, title: str = "Latent cha
     @styled
     def render(source: str, latent_frame: int, channel: str | int) -> Figure:
         if channel == ALL:
-            where = f"{title}: {source}, latent frame {latent_frame} of 0 to {count - 1}"
+            where = f"{title}: {source}, latent frame {latent_frame} (of 0 to {count - 1})"
             return _all_channels(arrays[source][latent_frame], limit, where)
         chosen = {label: values[:, int(channel)] for label, values in arrays.items()}
         return _one_channel(chosen, source, latent_frame, limit, f"{title}: channel {channel} over time")

@@ -124,7 +124,7 @@ class _Walk:
     def render(self, timestep: int) -> Figure:
         """One timestep."""
         index = self.times.index(timestep)
-        top, bottom = _halves(5.4, f"{self.title}: timestep {timestep}", [1.15, 1])
+        top, bottom = _halves(4.9, f"{self.title}: timestep {timestep}", [1, 1.1])
         for axes, (label, frames) in zip(_row(top, len(self.images)), self.images.items(), strict=True):
             bare(axes).imshow(frames[index])
             axes.set_title(label, fontsize=TEXT)
@@ -152,7 +152,7 @@ class _Walk:
         for axes, (label, values) in zip(row, self.numbers.items(), strict=False):
             color = _color(label)
             _curve(axes, self.times, values, index, color)
-            axes.set_ylim(bottom=min(0, values.min()))
+            axes.set_ylim(min(0, 1.08 * values.min()), 1.08 * max(0, values.max()) or 1)
             title = label if index is None else f"{label}: {values[index]:.3g}"
             axes.set_title(title, color=readable(color))
             if label in self.floors:
@@ -203,8 +203,8 @@ def _gradients(axes: Axes, times: list[int], pulls: Mapping[str, np.ndarray], in
         log_scale(axes, positive.max() / positive.min())
         axes.margins(y=0.1)
         label_ends(axes, ends)
-    axes.set_title("weighted gradient at the prediction")
-    axes.set_ylabel("norm (log)")
+    axes.set_title("weighted gradient")
+    axes.set_ylabel("norm at the prediction (log)")
 
 
 def _false_colours(groups: Sequence[Sequence[ArrayLike]]) -> list[np.ndarray]:
