@@ -39,12 +39,21 @@ class _Known:
     """Share of the variance of both directions of the map."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Videos:
+    """The videos, sorted by person."""
+
+    names: list[str]
+    people: list[str]
+    pictures: list[np.ndarray | None]
+
+
 def distance_explorer(
     embeds: Mapping[str, Embeddings],
     face_mask: FaceMask,
     identities: Sequence[object],
     *,
-    faces: Mapping[int, np.ndarray] | Sequence[np.ndarray | None] = (),
+    faces: Sequence[np.ndarray | None] = (),
     distance: Distance = "cosine",
     seed: int = 0,
     start: str | None = None,
@@ -69,17 +78,16 @@ def distance_explorer(
         ValueError: no embeddings, counts that differ, unknown `start`, or faces of fewer than two people.
     """
     counted = {name: len(values) for name, values in embeds.items()}
-    counted |= {"face_mask": len(face_mask), "identities": len(identities)} | (
-        {"faces": len(faces)} if faces else {}
-    )
+    counted |= {"face_mask": len(face_mask), "identities": len(identities)}
+    counted |= {"faces": len(faces)} if faces else {}
     check_lengths(counted, "videos", "take all of them from the same clips")
     if start is not None and start not in embeds:
         raise ValueError(f"start: got {start!r}; expected one of {', '.join(embeds)}")
-    names = _names(identities)
-    order = sorted(range(len(names)), key=lambda place: names[place])
+    named = _names(identities)
+    order = sorted(range(len(named)), key=lambda place: named[place])
+    mask, people = face_mask[order], [str(identities[place]) for place in order]
     pictures = [faces[place] if faces else None for place in order]
-    names, people = [names[place] for place in order], [identities[place] for place in order]
-    mask = face_mask[order]
+    videos = _Videos(names=[named[place] for place in order], people=people, pictures=pictures)
     known = {
         label: _work_out(values[order], mask, people, distance, seed) for label, values in embeds.items()
     }
@@ -87,24 +95,13 @@ def distance_explorer(
 
     @styled
     def render(embeddings: str, video: str) -> Figure:
-        found, place = known[embeddings], names.index(video)
-        figure, grid = new_figure(11, 7.4, 2, 2, title=f"{title}: {embeddings}", height_ratios=[1, 1.75])
-        top, whole = grid[0, 0], grid[0, 1].get_gridspec()[:, 1]
-        for axes in grid[:, 1]:
-            axes.remove()
-        draw_distances(top, found.distances)
-        top.set_xlabel(f"distance ({unit})")
-        _own_distances(top, found.table, place, people, video)
-        draw_matrix(grid[1, 0], found.table, names if len(names) <= MOST_LABELS else (), unit)
-        _frame(grid[1, 0], place, len(names))
-        _map(figure.add_subplot(whole), found, names, people, pictures, place)
-        return figure
+        return _draw(f"{title}: {embeddings}", unit, known[embeddings], videos, videos.names.index(video))
 
-    first = start or next(iter(embeds))
-    seen = [name for name, shown in zip(names, mask.any(dim=1).tolist(), strict=True) if shown]
-    return Explorer(
-        render, {"embeddings": list(embeds), "video": names}, {"embeddings": first, "video": seen[0]}, title
-    )
+    first = {
+        "embeddings": start or next(iter(embeds)),
+        "video": videos.names[int(mask.any(dim=1).int().argmax())],
+    }
+    return Explorer(render, {"embeddings": list(embeds), "video": videos.names}, first, title)
 
 
 def first_faces(store: FeatureStore, ids: Sequence[str]) -> list[np.ndarray | None]:
@@ -154,20 +151,35 @@ def _work_out(
     )
 
 
-def _own_distances(axes: Axes, table: np.ndarray, place: int, people: Sequence[object], video: str) -> None:
+def _draw(title: str, unit: str, found: _Known, videos: _Videos, place: int) -> Figure:
+    """Histogram above matrix, and the map at the right; the video at `place` is marked."""
+    figure, grid = new_figure(11, 7.4, 2, 2, title=title, height_ratios=[1, 1.75])
+    whole = grid[0, 1].get_gridspec()[:, 1]
+    for axes in grid[:, 1]:
+        axes.remove()
+    draw_distances(grid[0, 0], found.distances)
+    grid[0, 0].set_xlabel(f"distance ({unit})")
+    _own_distances(grid[0, 0], found.table[place], videos, place)
+    draw_matrix(grid[1, 0], found.table, videos.names if len(videos.names) <= MOST_LABELS else (), unit)
+    _frame(grid[1, 0], place, len(videos.names))
+    _map(figure.add_subplot(whole), found, videos, place)
+    return figure
+
+
+def _own_distances(axes: Axes, row: np.ndarray, videos: _Videos, place: int) -> None:
     """Two marks under the bars: the spread of the chosen video, and the nearest other person."""
-    others = np.array([str(person) != str(people[place]) for person in people])
-    away = np.where(others, table[place], np.nan)
-    marks = [(table[place, place], f"{video}: within", BLUE)]
+    others = np.array([person != videos.people[place] for person in videos.people])
+    away = np.where(others, row, np.nan)
+    marks = [(row[place], f"{videos.names[place]}: within", BLUE)]
     if np.isfinite(away).any():
         nearest = int(np.nanargmin(away))
-        marks.append((away[nearest], f"to {people[nearest]}, the nearest", ORANGE))
-    for row, (value, text, color) in enumerate(marks):
+        marks.append((away[nearest], f"to {videos.people[nearest]}, the nearest", ORANGE))
+    for line, (value, text, color) in enumerate(marks):
         if np.isfinite(value):
             axes.plot(value, 0, "^", color=color, markersize=9, markeredgecolor=INK, clip_on=False, zorder=4)
         number = f"{value:.3f}" if np.isfinite(value) else "no two faces"
         look = {"transform": axes.transAxes, "color": readable(color), "fontsize": SMALL, "ha": "right"}
-        axes.text(0.995, 0.72 - 0.11 * row, f"{text} {number} ▲", va="top", bbox=BOX, **look)
+        axes.text(0.995, 0.72 - 0.11 * line, f"{text} {number} ▲", va="top", bbox=BOX, **look)
 
 
 def _frame(axes: Axes, place: int, count: int) -> None:
@@ -177,22 +189,16 @@ def _frame(axes: Axes, place: int, count: int) -> None:
     axes.add_patch(Rectangle((place - 0.5, -0.5), 1, count, **look))
 
 
-def _map(
-    axes: Axes,
-    found: _Known,
-    names: Sequence[str],
-    people: Sequence[object],
-    pictures: Sequence[np.ndarray | None],
-    place: int,
-) -> None:
+def _map(axes: Axes, found: _Known, videos: _Videos, place: int) -> None:
     """Faces as dots, one colour per person, and a thumbnail at the middle of each video."""
-    colors = {person: CYCLE[k % len(CYCLE)] for k, person in enumerate(dict.fromkeys(map(str, people)))}
-    for row in [*(row for row in range(len(names)) if row != place), place]:
-        dots, color, chosen = found.points[row], colors[str(people[row])], row == place
+    colors = {person: CYCLE[k % len(CYCLE)] for k, person in enumerate(dict.fromkeys(videos.people))}
+    for row in [*(row for row in range(len(videos.names)) if row != place), place]:
+        dots, color, chosen = found.points[row], colors[videos.people[row]], row == place
         if not len(dots):
             continue
         axes.scatter(*dots.T, s=26 if chosen else 14, color=color, alpha=0.9 if chosen else 0.5, linewidth=0)
-        _thumbnail(axes, np.median(dots, axis=0), names[row], pictures[row], color, chosen)
+        middle = np.median(dots, axis=0)
+        _thumbnail(axes, middle, videos.names[row], videos.pictures[row], color, chosen)
     for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
         axis.set_label_text(f"component {number + 1} ({found.share[number]:.0%} of the variance)")
     axes.margins(0.09)
