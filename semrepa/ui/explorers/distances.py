@@ -88,9 +88,11 @@ def distance_explorer(
     mask, people = face_mask[order], [str(identities[place]) for place in order]
     pictures = [faces[place] if faces else None for place in order]
     videos = _Videos(names=[named[place] for place in order], people=people, pictures=pictures)
-    known = {
-        label: _work_out(values[order], mask, people, distance, seed) for label, values in embeds.items()
+    found = {  # in the order given, so that intervals are those of `id_distances` elsewhere
+        label: id_distances(values, face_mask, identities, distance=distance, seed=seed)
+        for label, values in embeds.items()
     }
+    known = {label: _work_out(found[label], embeds[label][order], mask, distance) for label in embeds}
     unit = "1 - cosine" if distance == "cosine" else distance
 
     @styled
@@ -137,10 +139,7 @@ def _names(identities: Sequence[object]) -> list[str]:
     return names
 
 
-def _work_out(
-    embeds: Embeddings, mask: FaceMask, people: Sequence[object], distance: Distance, seed: int
-) -> _Known:
-    found = id_distances(embeds, mask, people, distance=distance, seed=seed)
+def _work_out(found: IdDistances, embeds: Embeddings, mask: FaceMask, distance: Distance) -> _Known:
     points, share = pca(torch.nn.functional.normalize(embeds[mask].float(), dim=-1))
     counts = mask.sum(dim=1).tolist()
     return _Known(
