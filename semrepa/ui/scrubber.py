@@ -25,7 +25,7 @@ MOST_BYTES = 450_000
 """What the frames of a page may weigh; more of them are stored smaller."""
 QUALITY = 80
 """Of a frame, as WebP understands it."""
-SMALLEST = 48
+SMALLEST = 96
 """Pixels in height below which no frame is stored."""
 
 LOOK = f"""<style>

@@ -237,7 +237,7 @@ def _norms(axes: Axes, norms: Mapping[str, Series]) -> None:
     values = np.concatenate([norm[norm > 0] for _, norm in shown.values()])
     log_scale(axes, values.max() / values.min())
     axes.margins(y=0.1)
-    axes.set_title("weighted gradient through the run; mean, by diffusion's")
+    axes.set_title("weighted gradient through the run")
     axes.set_xlabel("step")
     axes.set_ylabel("norm (log)")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -246,6 +246,10 @@ def _norms(axes: Axes, norms: Mapping[str, Series]) -> None:
     ends = []
     for part, (_, norm) in shown.items():
         ratio = float(norm.mean()) / diffusion if diffusion else np.nan
-        name = _SHORT[part] if part == "diff" or not np.isfinite(ratio) else f"{_SHORT[part]} {ratio:.2g} x"
+        name = (
+            _SHORT[part]
+            if part == "diff" or not np.isfinite(ratio)
+            else f"{_SHORT[part]} {ratio:.2g} x diffusion"
+        )
         ends.append((name, float(norm[norm > 0][-1]), PART_COLORS[f"loss_{part}"]))
     label_ends(axes, ends)
