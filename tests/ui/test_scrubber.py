@@ -65,6 +65,7 @@ def test_large_frames_are_stored_small():
 
 # --- in a browser
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RED, GREEN, BLUE = (200, 30, 30), (30, 160, 60), (40, 60, 200)
 MOVE = """<script>for (var box of document.querySelectorAll('.scrub')) {
   box.querySelectorAll('select').forEach(function (menu, i) { menu.selectedIndex = [0, 1, 0][i]; });
@@ -85,7 +86,7 @@ def area(picture: np.ndarray, color: tuple[int, int, int]) -> int:
     return int((np.abs(picture.astype(int) - color).max(axis=2) < 25).sum())
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no Chromium here: pages are checked as text only")
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: pages are checked as text only")
 def test_sliders_move_the_picture_in_a_browser_without_network(tmp_path):
     one = scrubber({"video": plain(RED, GREEN)}, height=64).html
     two = versus({"clip": {"a": plain(RED, RED), "b": plain(RED, BLUE)}}, height=64).html
@@ -94,7 +95,7 @@ def test_sliders_move_the_picture_in_a_browser_without_network(tmp_path):
     halves = [("white", "rest"), ("#111", "moved")]
     body = "".join(half.format(300 * i, color, name, one + two) for i, (color, name) in enumerate(halves))
     (tmp_path / "page.html").write_text(f"<meta charset=utf-8><body style='margin:0'>{body}{MOVE}")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--window-size=600,600"]
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=600,600"]
     command += [f"--user-data-dir={tmp_path / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND"]
     command += [f"--screenshot={tmp_path / 'page.png'}", (tmp_path / "page.html").as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
