@@ -264,7 +264,7 @@ class CombinedObjective(nn.Module):
             `loss_diff`, `loss_struct`, `loss_id`: means over clips and noise levels; and each at one level,
             such as `loss_diff@300`. Clips without a face do not count in `loss_id`.
         """
-        wanted = self._computable()
+        wanted = self.computable()
         values: dict[str, list[PerSample]] = defaultdict(list)
         for clips, predict in self.views(batches, seed):
             for level in eval_timesteps(len(self._table)):
@@ -303,8 +303,12 @@ class CombinedObjective(nn.Module):
         """Clean latents with as many frames as the transformer works on."""
         return repeat_first(batch.latents, padded_frames(self.transformer, batch.latents.shape[1]))
 
-    def _computable(self) -> list[str]:
-        """Alignment losses that the aligners can compute."""
+    def computable(self) -> list[str]:
+        """Alignment losses that the aligners can compute.
+
+        Returns:
+            Some of `struct` and `id`.
+        """
         structure, identity = self.frozen.aligners.structure, self.frozen.aligners.identity
         reads_depth = (
             identity is not None and identity.config.use_depth and self.cfg.structure.input == "clean"

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from semrepa.data.manifest import query
-from semrepa.ui.style import BLUE, INK, RED, SKY, new_figure, styled
+from semrepa.ui.style import BLUE, INK, RED, SKY, SMALL, TEXT, new_figure, styled
 
 if TYPE_CHECKING:
     from semrepa.data.manifest import Manifest
@@ -187,13 +187,13 @@ def funnel(steps: Sequence[Step], *, title: str = "From the index to the clips t
         inside = (step.left + lost) / total > 0.25
         place = {"va": "center", "fontweight": "bold", "color": "white" if inside else INK}
         axes.text(0.01 if inside else (step.left + lost) / total + 0.01, row, count, **place)
-        axes.text(1.03, row, _lost_in_words(step), va="center", color=RED, fontsize=8.5)
+        axes.text(1.03, row, _lost_in_words(step), va="center", color=RED, fontsize=SMALL)
     axes.set_yticks(range(len(steps)), [step.name for step in steps])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.8)
     axes.set_xticks(np.linspace(0, 1, 5), [f"{share:.0%}" for share in np.linspace(0, 1, 5)])
     axes.set_xlabel("share of the clips in the index", x=0.5 / 1.8)
-    axes.tick_params(axis="y", length=0, labelsize=9.5)
+    axes.tick_params(axis="y", length=0, labelsize=TEXT)
     axes.grid(visible=False)
     axes.spines[["bottom", "left"]].set_visible(False)
     return figure

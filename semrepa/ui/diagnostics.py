@@ -24,6 +24,7 @@ from semrepa.ui.style import (
     PURPLE,
     RED,
     SKY,
+    SMALL,
     draw_floor,
     label_ends,
     new_figure,
@@ -113,7 +114,7 @@ def _error_panel(
         axes.axhline(level, color=GREEN, linestyle=DASHES, linewidth=1.4)
         free = -3 if highest > 1.05 * level else 3  # the lines are on the other side
         where = {"xycoords": ("axes fraction", "data"), "va": "top" if free < 0 else "bottom"}
-        look = {"textcoords": "offset points", "color": GREEN, "fontsize": 8.5, "fontweight": "bold"}
+        look = {"textcoords": "offset points", "color": GREEN, "fontsize": SMALL, "fontweight": "bold"}
         axes.annotate(f"{TRUE} {level:.3g}", (0.01, level), (0, free), **where, **look)
     axes.margins(y=0.12)
     label_ends(axes, ends)
@@ -238,7 +239,7 @@ def _scatter_panel(axes: Axes, key: tuple[str, str, str, str], found: Exploit) -
         f"one sign {sign.mean:.0%} [{sign.low:.0%}, {sign.high:.0%}]\n"
         f"rank correlation {rank.mean:+.2f} [{rank.low:+.2f}, {rank.high:+.2f}]"
     )
-    words = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": 8}
+    words = {"transform": axes.transAxes, "ha": "right", "va": "top", "fontsize": SMALL}
     axes.text(0.985, 0.98, numbers, bbox={"facecolor": PAPER, "edgecolor": FAINT, "pad": 3}, **words)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
@@ -262,6 +263,6 @@ def _quadrants(axes: Axes, x: float, y: float) -> None:
     axes.fill_between([-x, 0], 0, y, color=RED, alpha=0.09, linewidth=0)
     axes.axhline(0, color=GREY, linewidth=1)
     axes.axvline(0, color=GREY, linewidth=1)
-    words = {"transform": axes.transAxes, "fontsize": 8.5, "fontweight": "bold"}
+    words = {"transform": axes.transAxes, "fontsize": SMALL, "fontweight": "bold"}
     axes.text(0.02, 0.975, "only the aligner is pleased", color=RED, va="top", **words)
     axes.text(0.02, 0.025, "both see a gain", color=GREEN, va="bottom", **words)

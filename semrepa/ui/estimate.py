@@ -22,6 +22,7 @@ from semrepa.ui.style import (
     PURPLE,
     RED,
     SKY,
+    SMALL,
     new_figure,
     styled,
 )
@@ -76,7 +77,7 @@ def memory_figure(estimate: Estimate, *, gpus: Sequence[str] = LINES, title: str
         if memory < 1.2 * widest:
             axes.axvline(memory, color=GREY, linestyle=DASHES, linewidth=1.2, zorder=3)
             box = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
-            axes.text(memory, -0.72, name, color=GREY, ha="center", va="center", fontsize=8.5, bbox=box)
+            axes.text(memory, -0.72, name, color=GREY, ha="center", va="center", fontsize=SMALL, bbox=box)
     _legend(figure, axes, entries)
     return figure
 

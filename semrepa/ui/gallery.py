@@ -17,7 +17,7 @@ from semrepa.data.index import ClipRow
 from semrepa.data.video import ClipError, read_clip, write_video
 from semrepa.ui.curation import texts
 from semrepa.ui.pictures import pick, to_images
-from semrepa.ui.style import FAINT, GREY, INK, PICTURE_DPI, RED, bare, squeezed, styled
+from semrepa.ui.style import FAINT, GREY, INK, PICTURE_DPI, RED, SMALL, TEXT, TITLE, bare, squeezed, styled
 
 if TYPE_CHECKING:
     from semrepa.data.manifest import Manifest
@@ -30,8 +30,6 @@ HEAD, FOOT = 0.4, 0.98
 """Inches of the heading above a tile, and of the text below."""
 LETTERS, LINES = 38, 6
 """Letters in a line of that text at most, fewer where they are wide; and lines, for which there is room."""
-SMALL = 8
-"""Size of its letters, points."""
 ROOM = 0.9
 """Share of a tile's width that a line may take; letters fitted to pixels come out a bit wider."""
 HEIGHT = 128
@@ -116,7 +114,7 @@ def rejected_gallery(
     row_height, top = HEAD + tile + FOOT, 0.45
     height = top + max(1, rows) * row_height
     figure = Figure(figsize=(COLUMNS * (WIDTH + SPACE), height), dpi=PICTURE_DPI)
-    figure.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=12.5, fontweight="bold")
+    figure.text(0.01, 1 - 0.12 / height, title, va="top", fontsize=TITLE, fontweight="bold")
     if not groups:
         figure.text(0.01, 0.5, "no clip was left out", color=GREY)
     starts = iter(places)
@@ -157,8 +155,8 @@ def _places(sizes: Sequence[int]) -> tuple[list[tuple[int, int]], int]:
 def _heading(figure: Figure, box: tuple[float, float, float, float], reason: str, count: str) -> None:
     left, top = box[0], box[1] + box[3]
     gap = 0.05 / figure.get_figheight()
-    figure.text(left, top + 4 * gap, reason, color=RED, fontsize=9, fontweight="bold", va="bottom")
-    figure.text(left, top + gap, count, color=INK, fontsize=8, va="bottom")
+    figure.text(left, top + 4 * gap, reason, color=RED, fontsize=TEXT, fontweight="bold", va="bottom")
+    figure.text(left, top + gap, count, color=INK, fontsize=SMALL, va="bottom")
 
 
 def _tile(

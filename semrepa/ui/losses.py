@@ -20,11 +20,14 @@ from semrepa.ui.style import (
     PAPER,
     PART_COLORS,
     RED,
+    SMALL,
     draw_floor,
     label_end,
     label_name,
     log_scale,
     new_figure,
+    on_color,
+    readable,
     styled,
 )
 
@@ -90,7 +93,7 @@ def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floo
             bad, np.zeros(len(bad)), "|", color=RED, markersize=12, transform=axes.get_xaxis_transform()
         )
         axes.text(0.02, 0.04, f"{len(bad)} non-finite", color=RED, transform=axes.transAxes)
-    axes.set_title(label_name(name), color=color)
+    axes.set_title(label_name(name), color=readable(color))
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.margins(x=0.02)
@@ -162,10 +165,12 @@ def _bar(axes: Axes, row: int, parts: Mapping[str, float]) -> None:
         middle = left + share / 2
         axes.barh(row, share, left=left, color=color, height=0.62, edgecolor=PAPER, linewidth=1.5)
         if share > 0.07:
-            text = {"ha": "center", "va": "center", "fontsize": 8.5, "fontweight": "bold"}
-            axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=PAPER, **text)
+            text = {"ha": "center", "va": "center", "fontsize": SMALL, "fontweight": "bold"}
+            axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=on_color(color), **text)
         else:
-            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=color, **BESIDE)
+            axes.annotate(
+                f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=readable(color), **BESIDE
+            )
         left += share
 
 

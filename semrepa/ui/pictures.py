@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from semrepa.depth import DepthKind
-from semrepa.ui.style import PAPER, PICTURE_DPI, bare, new_figure, styled
+from semrepa.ui.checks import check_lengths
+from semrepa.ui.style import PAPER, PICTURE_DPI, TEXT, bare, new_figure, styled
 
 GAP = 6
 """White pixels between two pictures of a sheet."""
@@ -42,9 +43,11 @@ def to_images(frames: ArrayLike) -> np.ndarray:
         uint8 array (n, H, W, 3).
 
     Raises:
-        ValueError: for any other shape.
+        ValueError: for any other shape, or no frames at all.
     """
     array = one_clip(frames, 4)
+    if array.ndim == 4 and not array.size:
+        raise ValueError(f"got frames of shape {array.shape}; expected at least one frame; the clip is empty")
     if array.ndim != 4 or array.shape[1] != 3:
         raise ValueError(
             f"got frames of shape {array.shape}; expected (n, 3, H, W), one clip; index the batch first"
@@ -54,6 +57,28 @@ def to_images(frames: ArrayLike) -> np.ndarray:
         array = (array + 1) / 2 if array.min() < 0 else array
         array = np.round(array.clip(0, 1) * 255).astype(np.uint8)
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+
+
+def same_clips(clips: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """Bring clips to pictures, all of one size and length, so that they can be shown in step.
+
+    Args:
+        clips: label to frames (n, 3, H, W).
+
+    Returns:
+        Label to uint8 array (n, H, W, 3).
+
+    Raises:
+        ValueError: no clips, empty ones, or clips that differ in size or length.
+    """
+    pictures = {label: to_images(frames) for label, frames in clips.items()}
+    check_lengths({label: len(clip) for label, clip in pictures.items()}, "frames", "cut them to one length")
+    shapes = {f"{clip.shape[2]} x {clip.shape[1]}" for clip in pictures.values()}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"got clips of {' and '.join(sorted(shapes))} pixels; expected one size; resize them first"
+        )
+    return pictures
 
 
 def pick(count: int, columns: int) -> np.ndarray:
@@ -78,15 +103,12 @@ def contact_sheet(
         The figure.
 
     Raises:
-        ValueError: when the clips differ in size.
+        ValueError: no clips, or clips that differ in size or length.
     """
-    clips = {label: to_images(frames) for label, frames in rows.items()}
-    shapes = {clip.shape[1:] for clip in clips.values()}
-    if len(shapes) != 1:
-        raise ValueError(f"got clips of sizes {sorted(shapes)}; expected one size; resize them first")
-    shown = pick(min(len(clip) for clip in clips.values()), columns)
+    clips = same_clips(rows)
+    shown = pick(len(next(iter(clips.values()))), columns)
     sheet = montage([[clip[i] for i in shown] for clip in clips.values()])
-    high, wide = next(iter(shapes))[:2]
+    high, wide = next(iter(clips.values())).shape[1:3]
     label_width = 0.09 * max(len(line) for label in clips for line in label.split("\n")) + 0.15
     height = (width - label_width) * sheet.shape[0] / sheet.shape[1] + 0.35 + (0.3 if title else 0)
     figure, grid = new_figure(width, height, dpi=PICTURE_DPI, title=title)
@@ -96,7 +118,7 @@ def contact_sheet(
     axes.set_xticks(
         [(wide + GAP) * k + wide / 2 for k in range(len(shown))], [f"{i / fps:.2f} s" for i in shown]
     )
-    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=9.5)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelsize=TEXT)
     return figure
 
 
@@ -148,7 +170,7 @@ def depth_figure(
     for column, index in enumerate(shown):
         bare(grid[0, column]).imshow(images[index])
         bare(grid[1, column]).imshow(disparity[index], norm=norm, cmap=colormap)
-        grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=9.5)
+        grid[0, column].set_title(f"{index / fps:.2f} s", fontweight="normal", loc="center", fontsize=TEXT)
     ticks = _depth_ticks(values, kind)
     bar = figure.colorbar(
         ScalarMappable(norm, colormap),

@@ -22,10 +22,12 @@ from semrepa.ui.style import (
     GREY,
     ORANGE,
     PAPER,
+    SMALL,
     draw_floor,
     label_ends,
     label_name,
     new_figure,
+    readable,
     styled,
 )
 
@@ -50,27 +52,53 @@ def distance_histograms(
         The figure; each row states its gap with the 95 % interval.
     """
     everything = np.concatenate([np.concatenate([d.intra, d.inter]) for d in variants.values()])
-    bins = np.linspace(min(0, everything.min()), everything.max() * 1.02, 41)
     figure, grid = new_figure(9, 1.9 * len(variants) + 0.9, len(variants), title=title, sharex=True)
     for axes, (label, found) in zip(grid[:, 0], variants.items(), strict=True):
-        _histogram(axes, found.intra, bins, "within a video", BLUE)
-        _histogram(axes, found.inter, bins, "between people", ORANGE)
-        axes.set_title(f"{label}: gap {found.gap:.3f}  [{found.gap_low:.3f}, {found.gap_high:.3f}]")
-        axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
-        axes.set_ylabel("share")
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        draw_distances(axes, found, label=label, reach=everything)
     grid[-1, 0].set_xlabel(f"distance ({unit})")
     return figure
 
 
-def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str) -> None:
-    """Bars of shares, with the mean marked and labelled on its free side."""
+def draw_distances(
+    axes: Axes, found: IdDistances, *, label: str = "", reach: np.ndarray | None = None
+) -> None:
+    """Draw the histograms of distances within videos and between people.
+
+    Args:
+        axes: empty axes.
+        found: the distances.
+        label: what stands before the gap in the title.
+        reach: all distances that share the axis; None: those of `found`.
+    """
+    everything = np.concatenate([found.intra, found.inter]) if reach is None else reach
+    bins = np.linspace(min(0, everything.min()), everything.max() * 1.02, 41)
+    for row, (values, name, color) in enumerate(
+        [(found.intra, "within a video", BLUE), (found.inter, "between people", ORANGE)]
+    ):
+        _histogram(axes, values, bins, name, color, row)
+    gap = f"gap {found.gap:.3f}  [{found.gap_low:.3f}, {found.gap_high:.3f}]"
+    axes.set_title(f"{label}: {gap}" if label else gap)
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)
+    axes.set_ylabel("share")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
+def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, name: str, color: str, row: int) -> None:
+    """Bars of shares, with the mean marked and labelled on its free side, each label on a line of its own."""
     mean = values.mean()
     axes.hist(values, bins=list(bins), weights=np.full(len(values), 1 / len(values)), color=color, alpha=0.75)
     axes.axvline(mean, color=color, linewidth=1.5, linestyle=DASHES)
     side, align = (-4, "right") if mean > bins.mean() else (4, "left")
     place = {"xycoords": ("data", "axes fraction"), "va": "top", "ha": align}
-    axes.annotate(f"{name}: {mean:.3f}", (mean, 1.0), (side, -2), bbox=BOX, **place, **BESIDE)
+    axes.annotate(
+        f"{name}: {mean:.3f}",
+        (mean, 1.0),
+        (side, -2 - 14 * row),
+        bbox=BOX,
+        color=readable(color),
+        **place,
+        **BESIDE,
+    )
 
 
 @styled
@@ -98,7 +126,7 @@ def roc(
     for row, (color, (label, curve)) in enumerate(zip(CYCLE, curves.items(), strict=False)):
         axes.step(np.maximum(curve.false_accepts, lowest), curve.true_accepts, where="post", color=color)
         axes.plot(max(curve.eer, lowest), 1 - curve.eer, "o", color=color, markerfacecolor=PAPER)
-        beside = {"transform": axes.transAxes, "va": "top", "color": color}
+        beside = {"transform": axes.transAxes, "va": "top", "color": readable(color)}
         numbers = f"area {curve.auc:.3f}\nequal error {curve.eer:.1%}"
         axes.text(1.03, 0.98 - 0.2 * row, label, fontweight="bold", **beside)
         axes.text(1.03, 0.92 - 0.2 * row, numbers, **beside)
@@ -135,7 +163,7 @@ def embedding_map(
         color, marker = CYCLE[index % len(CYCLE)], "osD^vP*X"[index // len(CYCLE) % 8]
         axes.scatter(*mine.T, s=22, color=color, marker=marker, alpha=0.65, linewidth=0)
         box = {"facecolor": PAPER, "edgecolor": color, "alpha": 0.85, "boxstyle": "round,pad=0.15"}
-        text = {"fontsize": 8.5, "fontweight": "bold", "ha": "center", "va": "center"}
+        text = {"fontsize": SMALL, "fontweight": "bold", "ha": "center", "va": "center"}
         axes.annotate(name, np.median(mine, axis=0), bbox=box, **text)
     for axis, number in ((axes.xaxis, 0), (axes.yaxis, 1)):
         explained = f" ({share[number]:.0%} of the variance)" if len(share) > number else ""
@@ -157,17 +185,32 @@ def distance_matrix(
     Returns:
         The figure.
     """
-    values = to_array(table)
-    side = min(7.5, 3 + 0.18 * len(values))
+    side = min(7.5, 3 + 0.18 * len(labels))
     figure, grid = new_figure(side + 1, side, title=title)
-    axes = grid[0, 0]
-    picture = axes.imshow(values, cmap="viridis_r", vmin=0)
-    axes.grid(visible=False)
-    size = min(8.5, 200 / max(len(labels), 1) + 3)
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(labels)), labels, fontsize=size)
-    figure.colorbar(picture, ax=axes, label="distance", shrink=0.8)
+    draw_matrix(grid[0, 0], table, labels)
     return figure
+
+
+def draw_matrix(axes: Axes, table: ArrayLike, labels: Sequence[str] = (), unit: str = "") -> None:
+    """Draw the distance between every two videos, with a colour bar.
+
+    Args:
+        axes: empty axes.
+        table: (v, v).
+        labels: name of each video; empty: their numbers.
+        unit: what a distance is.
+    """
+    picture = axes.imshow(to_array(table), cmap="viridis_r", vmin=0)
+    axes.grid(visible=False)
+    if labels:
+        size = min(SMALL, 200 / len(labels) + 3)
+        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(labels)), labels, fontsize=size)
+    else:
+        axes.set_xlabel("video")
+        axes.set_ylabel("video")
+    label = f"distance ({unit})" if unit else "distance"
+    axes.get_figure().colorbar(picture, ax=axes, label=label, shrink=0.8)
 
 
 @styled
@@ -222,7 +265,7 @@ def _interval(axes: Axes, place: int, found: Interval, color: str, sign: str) ->
     """A mean as a dot, its interval as a bar, its number beside it."""
     axes.plot([place, place], [found.low, found.high], color=color, linewidth=4, alpha=0.55)
     axes.plot(place, found.mean, "o", color=color, markersize=8, markeredgecolor=PAPER)
-    text = {"va": "center", "fontweight": "bold", "color": color, "bbox": BOX}
+    text = {"va": "center", "fontweight": "bold", "color": readable(color), "bbox": BOX}
     axes.annotate(f"{found.mean:{sign}.{found.decimals}f}", (place, found.mean), (8, 0), **text, **BESIDE)
 
 

@@ -16,7 +16,20 @@ from semrepa.data.manifest_files import table_of
 from semrepa.ui.curation import numbers
 from semrepa.ui.explorers import Explorer
 from semrepa.ui.pictures import pick, to_images
-from semrepa.ui.style import BLUE, DASHES, GREY, INK, PICTURE_DPI, RED, bare, new_figure, squeezed, styled
+from semrepa.ui.style import (
+    BLUE,
+    DASHES,
+    GREY,
+    HEAD,
+    INK,
+    PICTURE_DPI,
+    RED,
+    SMALL,
+    bare,
+    new_figure,
+    squeezed,
+    styled,
+)
 
 if TYPE_CHECKING:
     from semrepa.data.manifest import Manifest
@@ -216,13 +229,13 @@ def _bars(axes: Axes, counts: Mapping[str, tuple[int, int]]) -> None:
 def _strip(figure: SubFigure, name: str, color: str, pictures: Pictures) -> None:
     """A row of pictures with a line or two under each; empty places stay free, so that sizes do not jump."""
     row = figure.subplots(1, SHOWN, squeeze=False)[0]
-    figure.suptitle(name if pictures else f"{name}: none", x=0.01, ha="left", color=color, fontsize=10.5)
+    figure.suptitle(name if pictures else f"{name}: none", x=0.01, ha="left", color=color, fontsize=HEAD)
     for axes in row:
         bare(axes)
     for axes, (picture, label) in zip(row, pictures, strict=False):
         axes.imshow(picture)
         axes.set_anchor("N")
-        axes.set_xlabel(label, fontsize=7.5, color=INK if color == BLUE else GREY)
+        axes.set_xlabel(label, fontsize=SMALL, color=INK if color == BLUE else GREY)
 
 
 @styled
@@ -243,7 +256,7 @@ def spread(
     for axes, (name, threshold) in zip(grid[0], thresholds.items(), strict=True):
         values = numbers(manifest, name)
         axes.set_title(name.replace("_", " "))
-        axes.set_xlabel(UNITS.get(name, name.replace("_", " ")), fontsize=8.5)
+        axes.set_xlabel(UNITS.get(name, name.replace("_", " ")), fontsize=SMALL)
         _histogram(axes, values[np.isfinite(values)], threshold, int(np.isnan(values).sum()))
     grid[0, 0].set_ylabel("clips")
     return figure

@@ -27,6 +27,7 @@ from semrepa.ui.style import (
     PICTURE_DPI,
     PURPLE,
     SKY,
+    SMALL,
     bare,
     new_figure,
     squeezed,
@@ -186,7 +187,7 @@ def record_figure(
         bare(top[1]).imshow(to_images(to_array(depth)[None])[0])
         top[1].set_title("depth latents, decoded: near is bright")
     words = "\n".join(in_words(row))
-    bare(top[-1]).text(0, 1, words, va="top", fontsize=8.5, linespacing=1.5, transform=top[-1].transAxes)
+    bare(top[-1]).text(0, 1, words, va="top", fontsize=SMALL, linespacing=1.5, transform=top[-1].transAxes)
     top[-1].set_title("its row of the manifest")
     below: Any = halves[1].subplots(5, 1, sharex=True, height_ratios=[0.28, 1, 1, 1, 0.75])
     count = len(record["timestamps"])
@@ -241,7 +242,7 @@ def _mask(axes: Axes, record: Record, times: np.ndarray, fps: float) -> None:
 def _quality(
     axes: Axes, times: np.ndarray, values: torch.Tensor | None, words: str, color: str, limit: float | None
 ) -> None:
-    axes.set_ylabel(words, fontsize=8.5, rotation=0, ha="right", va="center")
+    axes.set_ylabel(words, fontsize=SMALL, rotation=0, ha="right", va="center")
     known = np.full(len(times), np.nan) if values is None else to_array(values)
     axes.plot(times, known, "o-", color=color, markersize=3.5)
     if not np.isfinite(known).any():

@@ -9,16 +9,23 @@ import html
 import logging
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from semrepa.ui.style import FAINT, INK, PAPER, SCREEN_DPI, to_png
+from semrepa.ui.style import FAINT, INK, PAPER, SCREEN_DPI, fewer_colors, to_png
 
 logger = logging.getLogger(__name__)
 
 PLOTLY = "application/vnd.plotly.v1+json"
+FIGURE_SPACE = "\u2007"
+"""A space as wide as a digit."""
+_PLAIN = re.compile(r"-?\d+(\.\d+)?")
+"""A number without an exponent."""
+HEAVY = 250_000
+"""Bytes of a PNG above which it is stored in 256 colours: those are figures of video frames."""
 
 
 def in_kernel() -> bool:
@@ -49,6 +56,7 @@ def bundle(
     """
     # JupyterLab's plotly renderer first shows the picture pixel by pixel, whatever the metadata say.
     png = to_png(figure, dpi=SCREEN_DPI if plotly is not None else None)
+    png = fewer_colors(png) if len(png) > HEAVY else png
     content: dict[str, object] = {
         "image/png": base64.b64encode(png).decode(),
         "text/plain": text or "figure",
@@ -106,8 +114,11 @@ class Table:
         """Keep the rows; see `table`."""
         self.caption = caption
         self.columns = list(dict.fromkeys(name for row in rows for name in row))
-        self.cells = [[_cell(row.get(name)) for name in self.columns] for row in rows]
         self.numeric = [any(_is_number(row.get(name)) for row in rows) for name in self.columns]
+        columns = [[_cell(row.get(name)) for row in rows] for name in self.columns]
+        aligned = zip(columns, self.numeric, strict=True)
+        columns = [_at_the_point(cells) if number else cells for cells, number in aligned]
+        self.cells = [list(cells) for cells in zip(*columns, strict=True)]
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": str(self)}
@@ -136,7 +147,9 @@ class Table:
             "  ".join(
                 cell.rjust(width) if number else cell.ljust(width)
                 for cell, width, number in zip(line, widths, self.numeric, strict=True)
-            ).rstrip()
+            )
+            .replace(FIGURE_SPACE, " ")
+            .rstrip()
             for line in lines
         ]
         text.insert(1, "  ".join("-" * width for width in widths))
@@ -170,7 +183,17 @@ def _cell(value: object) -> str:
     return str(value)
 
 
+def _at_the_point(cells: Sequence[str]) -> list[str]:
+    """Fill numbers up with spaces as wide as digits, so that their decimal points stand in line."""
+    behind = [len(cell) - cell.find(".") if _PLAIN.fullmatch(cell) and "." in cell else 0 for cell in cells]
+    most = max(behind, default=0)
+    return [
+        cell + FIGURE_SPACE * (most - digits) if _PLAIN.fullmatch(cell) else cell
+        for cell, digits in zip(cells, behind, strict=True)
+    ]
+
+
 def _td(text: str, align: str, tag: str) -> str:
     look = f"padding:3px 14px 3px 2px;border-bottom:1px solid {FAINT};color:{INK};background:{PAPER}"
-    style = f"text-align:{align};{look}"
+    style = f"text-align:{align};font-variant-numeric:tabular-nums;{look}"
     return f"<{tag} style='{style}'>{html.escape(text)}</{tag}>"

@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
@@ -24,6 +25,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E0
 INK, GREY, FAINT, PAPER = "#1F2328", "#6E7781", "#D8DEE4", "#FFFFFF"
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, GREY)
 """Okabe and Ito's palette, told apart by all common kinds of colour blindness."""
+
+LEGIBLE = 4.5
+"""Least contrast of letters with what is behind them, as WCAG 2 asks."""
 
 DASHES = (0, (4, 3))
 """Line style of floors, zero lines and guessing."""
@@ -38,7 +42,10 @@ PART_COLORS = {
 }
 """The colour of each part of the loss, the same in every figure."""
 
-BESIDE = {"textcoords": "offset points", "fontsize": 8.5}
+SMALL, TEXT, HEAD, TITLE = 8.5, 9.5, 10.5, 12.5
+"""The four sizes of letters, in points: on ticks and beside things; of axes; of panels; of headlines."""
+
+BESIDE = {"textcoords": "offset points", "fontsize": SMALL}
 """Arguments of small text that stands some points beside what it names."""
 
 DPI = 130
@@ -49,13 +56,13 @@ SCREEN_DPI = 92
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "figure.titlesize": 12.5,
+    "font.size": TEXT,
+    "figure.titlesize": TITLE,
     "figure.titleweight": "bold",
-    "axes.titlesize": 10.5,
+    "axes.titlesize": HEAD,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 9.5,
+    "axes.labelsize": TEXT,
     "axes.labelcolor": INK,
     "axes.edgecolor": GREY,
     "axes.spines.top": False,
@@ -67,7 +74,7 @@ _STYLE: dict[Any, Any] = {
     "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "text.color": INK,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": SMALL,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
@@ -75,7 +82,7 @@ _STYLE: dict[Any, Any] = {
 } | {
     f"{axis}tick.{key}": value
     for axis in "xy"
-    for key, value in (("labelsize", 8.5), ("color", GREY), ("labelcolor", INK))
+    for key, value in (("labelsize", SMALL), ("color", GREY), ("labelcolor", INK))
 }
 
 _DRAWING = threading.RLock()
@@ -123,10 +130,42 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
+def contrast(a: str, b: str) -> float:
+    """Contrast of two colours as WCAG 2 defines it: from 1, the same, to 21, black on white."""
+    lighter, darker = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@functools.cache
+def readable(color: str) -> str:
+    """The colour for letters on paper: darker, where it is too light to be read.
+
+    Args:
+        color: a colour of the palette.
+
+    Returns:
+        A colour of the same hue with a contrast of at least `LEGIBLE`.
+    """
+    red, green, blue = to_rgb(color)
+    shades = (to_hex((k * red, k * green, k * blue)) for k in np.linspace(1, 0, 51))
+    return next(shade for shade in shades if contrast(shade, PAPER) >= LEGIBLE)
+
+
+def on_color(color: str) -> str:
+    """The colour for letters on an area: paper or ink, whichever is read better."""
+    return max((PAPER, INK), key=lambda letters: contrast(letters, color))
+
+
+def _luminance(color: str) -> float:
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
 def label_end(axes: Axes, x: float, y: float, text: str, color: str) -> None:
     """Write the label of a line right behind its last point."""
     place = {"va": "center", "annotation_clip": False}
-    axes.annotate(f" {text}", (x, y), color=color, fontweight="bold", **place)
+    axes.annotate(f" {text}", (x, y), color=readable(color), fontweight="bold", **place)
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
@@ -147,7 +186,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     places -= np.mean(places - np.sort(wanted))
     for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
         text, _, color = ends[index]
-        axes.text(1.015, place, text, transform=axes.transAxes, color=color, fontweight="bold", va="center")
+        look = {"color": readable(color), "fontweight": "bold", "va": "center"}
+        axes.text(1.015, place, text, transform=axes.transAxes, **look)
 
 
 def log_scale(axes: Axes, span: float) -> None:
@@ -167,7 +207,7 @@ def draw_floor(axes: Axes, label: str, level: float) -> None:
     """Draw the level that an answer without learning reaches, with its name and number."""
     axes.axhline(level, color=GREY, linestyle=DASHES, linewidth=1.2)
     place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-    axes.annotate(f"{label} {level:.3g}", (0.99, level), color=GREY, fontsize=8, **place)
+    axes.annotate(f"{label} {level:.3g}", (0.99, level), color=GREY, fontsize=SMALL, **place)
 
 
 def bare(axes: Axes) -> Axes:
@@ -194,6 +234,21 @@ def to_png(figure: Figure, dpi: float | None = None) -> bytes:
     canvas.draw()
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def fewer_colors(png: bytes) -> bytes:
+    """Store a picture again in 256 colours: video frames weigh a third then, and look the same.
+
+    Args:
+        png: the file.
+
+    Returns:
+        The smaller file.
+    """
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.quantize(256).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -18,7 +18,6 @@ from semrepa.data.manifest import query
 from semrepa.data.manifest_files import table_of
 from semrepa.data.motion import check_motion, measure_motion
 from semrepa.data.video import ClipError, read_clip, write_video
-from semrepa.ui import explorers
 from semrepa.ui.curation import (
     OTHER,
     STEPS,
@@ -30,6 +29,7 @@ from semrepa.ui.curation import (
     stage_seconds,
     texts,
 )
+from semrepa.ui.explorers import shell
 from semrepa.ui.gallery import Rejected, rejected, rejected_gallery, short_message, spoiled_files
 from semrepa.ui.questions import ANY, choices, query_call, questions, spread, too_far
 from semrepa.ui.record import in_words, record_figure, record_table, row_of
@@ -325,8 +325,8 @@ def test_moving_a_slider_changes_picture_and_call():
 
 def test_headless_shows_a_figure_and_the_call(monkeypatch):
     shown = []
-    monkeypatch.setattr(explorers, "is_headless", lambda: True)
-    monkeypatch.setattr(explorers, "show", lambda item, text="": shown.append(item))
+    monkeypatch.setattr(shell, "is_headless", lambda: True)
+    monkeypatch.setattr(shell, "show", lambda item, text="": shown.append(item))
     asking(three_clips_and())._ipython_display_()
     assert [type(item) for item in shown] == [Figure, Lines]
     assert "query(manifest)" in shown[1]._repr_mimebundle_()["text/plain"]

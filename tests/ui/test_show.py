@@ -4,11 +4,12 @@ import base64
 import io
 import logging
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from semrepa.ui import show as module
-from semrepa.ui.show import PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
+from semrepa.ui.show import FIGURE_SPACE, PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
 from semrepa.ui.style import SCREEN_DPI, new_figure
 
 
@@ -57,3 +58,32 @@ def test_a_table_is_html_and_text():
     assert "&lt;b&gt;" in shown["text/html"]
     assert "<b>" not in shown["text/html"]
     assert "text-align:right" in shown["text/html"]
+
+
+def test_numbers_of_a_column_stand_at_the_point():
+    rows = [
+        {"v": 0.42123, "n": 3},
+        {"v": 12.5, "n": 12},
+        {"v": 1.5e9},
+        {"v": float("nan")},
+        {"v": -7, "n": 0.5},
+    ]
+    made = table(rows)
+    assert str(made).splitlines()[2:] == [
+        " 0.4212   3",
+        "12.5     12",
+        "1.5e+09",
+        "      -",
+        "-7        0.5",
+    ]
+    assert made.html().count("tabular-nums") == 2 * 6
+    assert made.html().count(FIGURE_SPACE) == 2 + 3 + 2 + 5
+
+
+def test_heavy_pictures_are_stored_in_256_colours():
+    figure, grid = new_figure(6, 4)
+    light = bundle(figure)["image/png"]
+    grid[0, 0].imshow(np.random.default_rng(0).random((400, 600, 3)))
+    heavy = bundle(figure)["image/png"]
+    modes = [Image.open(io.BytesIO(base64.b64decode(png))).mode for png in (light, heavy)]
+    assert modes == ["RGB", "P"]
