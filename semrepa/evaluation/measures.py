@@ -66,8 +66,10 @@ class Take:
 class Measure(Protocol):
     """Gives numbers of one video."""
 
-    kind: Kind | None
-    """Kind of the weights that answer; None: no network does."""
+    @property
+    def kind(self) -> Kind | None:
+        """Kind of the weights that answer; None: no network does."""
+        ...
 
     def __call__(self, made: Take, true: Take) -> Values:
         """Measure a video.

@@ -18,8 +18,10 @@ Pair = tuple[FeatureSet, FeatureSet]
 class SetMeasure(Protocol):
     """Gives a number of each video and numbers of the whole set."""
 
-    kind: Kind
-    """Kind of the weights that answer."""
+    @property
+    def kind(self) -> Kind:
+        """Kind of the weights that answer."""
+        ...
 
     def features(self, made: Take, true: Take, name: str) -> Pair:
         """Describe a video and its true one.
