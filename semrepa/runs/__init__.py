@@ -6,8 +6,8 @@
 What a folder must look like is in `semrepa.runs.folder` and docs/EVALUATION.md.
 """
 
-from semrepa.runs.folder import check_run, read_run
-from semrepa.runs.making import MODELS, Sampling, make_run
+from semrepa.runs.folder import check_run, read_run, read_videos
+from semrepa.runs.making import MODELS, Sampling, made_from, make_run, read_record
 from semrepa.runs.report import Finding, Pair, RunError, RunReport
 
 __all__ = [
@@ -18,6 +18,9 @@ __all__ = [
     "RunReport",
     "Sampling",
     "check_run",
+    "made_from",
     "make_run",
+    "read_record",
     "read_run",
+    "read_videos",
 ]
