@@ -18,6 +18,8 @@ _SPECIAL = {
     "±": r"$\pm$",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
 }
+TEX_HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}.\n"
+"""Begins a file of tables for LaTeX."""
 _INTERVAL = re.compile(r"^(\S+) (\[.*\].*)$")
 
 

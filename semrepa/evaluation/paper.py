@@ -57,7 +57,7 @@ ROWS = tuple(
         ("SemanticREPA", "0.7502 32.51 0.2011 213.09 0.5817 0.4012 0.2956 0.6339", ("aligned", "ours"), 1),
     )
 )
-"""Table 1, with the fine-tuned model without alignment of Table 2. A star: few pictures mean anything there."""
+"""Table 1, with the fine-tuned model without alignment of Table 2. A star is the paper's: not reliable."""
 
 
 def paper_row(arm: str) -> PaperRow | None:

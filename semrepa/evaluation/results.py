@@ -1,4 +1,4 @@
-"""Scores of several arms as one result: means over clips, differences from a baseline, and what was left out."""
+"""Scores of several arms as one result: means, differences from a baseline, and what was left out."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -127,6 +127,25 @@ class Results:
             found.setdefault(row.arm, {})[row.clip] = row.values.get(name, math.nan)
         return found
 
+    def clip_differences(self, arm: str, name: str) -> dict[str, float]:
+        """Differences of one score from the baseline, clip by clip.
+
+        Args:
+            arm: an arm.
+            name: of the score.
+
+        Returns:
+            Clip to (arm - baseline), where both have a number.
+
+        Raises:
+            ValueError: there is no baseline.
+        """
+        if self.baseline is None:
+            raise ValueError("got no baseline; expected the name of an arm; give one")
+        spread = self.of_clip(name)
+        found = {clip: value - spread[self.baseline][clip] for clip, value in spread[arm].items()}
+        return {clip: value for clip, value in found.items() if math.isfinite(value)}
+
 
 def by_clip(rows: Iterable[ClipScores]) -> list[ClipScores]:
     """Average the videos of each clip over their seeds.
@@ -186,6 +205,6 @@ def _check(arms: Sequence[ArmScores], baseline: str | None) -> None:
         other = wanted ^ {row.clip for row in arm.clips}
         if other:
             raise ValueError(
-                f"got {', '.join(sorted(other)[:5])} in only one of {names[0]!r} and {arm.arm!r}; expected the "
-                "same videos in all arms; score those that all have"
+                f"got {', '.join(sorted(other)[:5])} in only one of {names[0]!r} and {arm.arm!r}; expected "
+                "the same videos in all arms; score those that all have"
             )

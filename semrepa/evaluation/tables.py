@@ -10,7 +10,7 @@ from semrepa.metrics.distances import SetScore
 from semrepa.metrics.report import Interval
 
 COMPATIBLE = ("psnr_uint8_wrap", "ssim_uniform", "fid_per_video", "motion_", "id_ref_zero")
-"""Beginnings of scores that only stand beside the paper's numbers; of motion, those that end in `_per_video`."""
+"""Beginnings of scores that only stand beside the paper's; of motion, those that end in `_per_video`."""
 _ARROWS = {"up": " ↑", "down": " ↓", "truth": " (nearest truth)"}
 _UP = ("ssim", "psnr", "text", "id_", "second_id_", "detection_rate", "facesim", "depth_delta")
 _UP = (*_UP, "second_facesim", "second_detection_rate")
@@ -66,10 +66,10 @@ def paper_table(results: Results) -> Grid:
         name="table1",
         title="Table 1: the paper's scores",
         note=(
-            f"Means over {_counted(results)} with 95 % intervals, videos made by {results.kind} weights. Rows "
-            "of the paper are of its own 200 videos and 5B models: compare directions, not numbers; its PSNR "
-            "is the miscomputed one (see the paper-compatible table). PSNR of equal pictures is infinite and "
-            f"in no mean. {_set_note(results)}"
+            f"Means over {_counted(results)} with 95 % intervals, videos made by {results.kind} weights. "
+            "Rows of the paper are of its own 200 videos and 5B models: compare directions, not numbers; its "
+            "PSNR is the miscomputed one (see paper_compat). PSNR of equal pictures is infinite and in no "
+            f"mean. {_set_note(results)}"
         ).strip(),
         head=("model", *(_head(column, name, results) for column, name in zip(COLUMNS, names, strict=True))),
         rows=tuple(rows),
@@ -148,8 +148,8 @@ def compatible_table(results: Results) -> Grid:
         name="paper_compat",
         title="paper_compat: guesses at how the paper computed, never to rank by",
         note=(
-            "psnr_uint8_wrap takes squares modulo 256, so that unrelated pictures get 27.9 dB. FID and motion "
-            "per video are biased by few frames. id_ref_zero counts frames without a face as 0."
+            "psnr_uint8_wrap takes squares modulo 256, so that unrelated pictures get 27.9 dB. FID and "
+            "motion per video are biased by few frames. id_ref_zero counts frames without a face as 0."
         ),
         head=("score", *arms),
         rows=tuple(rows),
@@ -190,6 +190,35 @@ def source_table(results: Results) -> Grid:
         rows=tuple((s.arm, s.model or "-", s.kind, s.details or "-") for s in results.sources),
         texts=(0, 1, 2, 3),
     )
+
+
+def judgement(results: Results) -> list[str]:
+    """What the differences show, in words.
+
+    Args:
+        results: the scores.
+
+    Returns:
+        A sentence for each model but the baseline; without a baseline, none.
+    """
+    sentences = []
+    for arm, scores in results.differences.items():
+        judged = {
+            name: text.rpartition(" ")[2]
+            for name, found in scores.items()
+            if direction(name) and not _is_compatible(name)
+            for text in [_verdict(name, found, results)]
+        }
+        better, worse = (
+            [results.labels[name] for name, word in judged.items() if word == verdict]
+            for verdict in ("better", "worse")
+        )
+        open_ = len(judged) - len(better) - len(worse)
+        sentences.append(
+            f"{arm} against {results.baseline}: better in {', '.join(better) or 'nothing'}; worse in "
+            f"{', '.join(worse) or 'nothing'}; not shown either way in {open_} of {len(judged)} scores."
+        )
+    return sentences
 
 
 def direction(name: str) -> str:
@@ -249,7 +278,7 @@ def _cell(results: Results, arm: str, name: str) -> str:
 
 
 def _missing(interval: Interval, results: Results) -> str:
-    return f" n={interval.clips}" if interval.clips < results.num_clips else ""
+    return f" n={interval.clips}" if 0 < interval.clips < results.num_clips else ""
 
 
 def _set_cell(score: SetScore) -> str:
@@ -261,7 +290,8 @@ def _verdict(name: str, found: Interval, results: Results) -> str:
     """A difference, and whether it is for the better, where its interval leaves 0."""
     if not found.clips:
         return "-"
-    text = f"{found.mean:+.{found.decimals}f} [{found.low:+.{found.decimals}f}, {found.high:+.{found.decimals}f}]"
+    mean, low, high = (f"{value:+.{found.decimals}f}" for value in (found.mean, found.low, found.high))
+    text = f"{mean} [{low}, {high}]"
     text += _missing(found, results)
     if not direction(name) or found.low <= 0 <= found.high:
         return text

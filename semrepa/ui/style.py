@@ -217,7 +217,8 @@ _WORDS = {
 
 def label_name(name: str) -> str:
     """Turn the name of a number into words, with an arrow towards better where it is a score."""
-    return _WORDS.get(name, name.replace("_", " "))
+    bare, bracket, kind = name.partition(" (")
+    return _WORDS.get(bare, bare.replace("_", " ")) + bracket + kind
 
 
 def squeezed(text: str, most: int) -> str:

@@ -42,6 +42,7 @@ SIBLINGS = {
     ("generate", "weights"),
     ("runs", "generate"),
     ("runs", "weights"),
+    ("ui", "evaluation"),
 }
 
 # Who may import a heavy package. The official model classes have their own rule below.
@@ -57,11 +58,11 @@ OWNERS = {
     "onnxruntime": ("teachers/", "miniature/"),
     "papermill": ("headless.py",),
     "plotly": ("ui/",),
-    "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
+    "pyarrow": ("data/manifest.py", "data/manifest_files.py", "evaluation/parquet.py"),
     "torchvision": ("models/judges/", "teachers/people.py"),
     "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
-WITH_FIGURES = {"analysis/__main__.py"}
+WITH_FIGURES = {"analysis/__main__.py", "evaluation/__main__.py"}
 """Commands that draw: they may import `ui`, and nothing may import them."""
 COMMAND_LINES = ("__main__.py", "headless.py", "miniature/samples.py")
 
