@@ -6,12 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxtyping import UInt8
-from torch import Tensor
-
 from semrepa.config import Config, configure
 from semrepa.data.index import SPLITS, ClipRow, read_index
-from semrepa.data.video import read_clip
 from semrepa.evaluation.judging import ALL, CORE, Group
 from semrepa.evaluation.reading import Runs, read_runs
 from semrepa.evaluation.results import Results
@@ -46,9 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = _results(cfg, rows, runs, baseline, _groups(cfg, options.scores), options.every)
         seconds = time.perf_counter() - began
         note = f"{results.num_clips} clips of {options.index or cfg.data.index}, scored in {seconds:.0f} s"
-        files = write_report(
-            options.out, results, Watching(cfg, rows, runs).watch, fps=cfg.video.fps, note=note
-        )
+        files = write_report(options.out, results, runs.watch, fps=cfg.video.fps, note=note)
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -56,35 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{problem.arm}: {problem.video}: {problem.reason}: {problem.what}")
     print("\n".join([*judgement(results), f"{note}; written: {', '.join(map(str, files))}"]))
     return int(bool(results.problems))
-
-
-class Watching:
-    """Gives the videos that a page plays.
-
-    Args:
-        cfg: size of the videos.
-        rows: the true clips.
-        runs: the runs.
-    """
-
-    def __init__(self, cfg: Config, rows: Sequence[ClipRow], runs: Runs) -> None:
-        self.cfg, self.rows, self.runs = cfg, {row.id: row for row in rows}, runs
-
-    def watch(self, arm: str, clip: str) -> UInt8[Tensor, "n 3 H W"]:
-        """Read one video.
-
-        Args:
-            arm: name of a run, or the truth.
-            clip: name of a clip.
-
-        Returns:
-            RGB, 0 to 255; of several seeds the first.
-        """
-        row, shape = self.rows[clip], self.cfg.video.shape
-        if arm == TRUTH:
-            return read_clip(row.path, start=row.start, **shape).frames
-        file = next(file for pair, file in self.runs.files[arm].items() if pair.clip == clip)
-        return read_clip(file, **shape).frames
 
 
 def parser() -> argparse.ArgumentParser:
@@ -143,7 +108,7 @@ def _folders(given: Sequence[str]) -> dict[str, Path]:
 
 
 def _kinds(given: Sequence[str]) -> dict[str, str]:
-    return dict(text.split("=", 1) if "=" in text else (text, "") for text in given)
+    return {name: kind for name, _, kind in (text.partition("=") for text in given)}
 
 
 def _baseline(runs: Runs, asked: str | None) -> str | None:
@@ -155,11 +120,13 @@ def _baseline(runs: Runs, asked: str | None) -> str | None:
 
 
 def _groups(cfg: Config, asked: str | None) -> list[Group]:
-    if asked is not None:
-        return [name.strip() for name in asked.split(",")]
-    return (
-        [*OFFLINE] if cfg.preset == "mini" else [name for name in ALL if name not in ("second_face", "body")]
-    )
+    if asked is None:
+        needless = ("second_face", "body")
+        return [*OFFLINE] if cfg.preset == "mini" else [name for name in ALL if name not in needless]
+    wanted = [name.strip() for name in asked.split(",")]
+    if unknown := [name for name in wanted if name not in ALL]:
+        raise ValueError(f"got scores {', '.join(unknown)}; expected some of {', '.join(ALL)}; see --scores")
+    return [name for name in ALL if name in wanted]
 
 
 def _results(
@@ -176,7 +143,7 @@ def _results(
     arms = [scorer.score(name, runs.videos(name), kind=kinds[name]) for name in runs.files]
     return Results(
         arms,
-        truth=scorer.truth(kind=arms[0].clips[0].provenance),
+        ceilings=[scorer.truth(kind=arms[0].clips[0].provenance)],
         baseline=baseline,
         problems=runs.problems,
         sources=list(runs.sources.values()),

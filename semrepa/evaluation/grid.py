@@ -20,7 +20,7 @@ _SPECIAL = {
 }
 TEX_HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx}.\n"
 """Begins a file of tables for LaTeX."""
-_INTERVAL = re.compile(r"^(\S+) (\[.*\].*)$")
+_INTERVAL = re.compile(r"^(\S+) (\[[^]]*\])(.*)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,12 +156,17 @@ def escape(text: str) -> str:
 def _tex_cell(text: str) -> str:
     """A cell; its interval in small print."""
     found = _INTERVAL.match(text)
-    return rf"{escape(found[1])} {{\scriptsize {escape(found[2])}}}" if found else escape(text)
+    if found is None:
+        return escape(text)
+    return rf"{escape(found[1])} {{\scriptsize {escape(found[2])}}}{' ' * bool(found[3])}{escape(found[3])}"
 
 
 def _html_cell(text: str) -> str:
     found = _INTERVAL.match(text)
-    return f"{html.escape(found[1])} <small>{html.escape(found[2])}</small>" if found else html.escape(text)
+    if found is None:
+        return html.escape(text)
+    number, interval, rest = (html.escape(part) for part in found.groups())
+    return f"{number} <small>{interval}</small>{rest}"
 
 
 def _one_line(text: str) -> str:

@@ -24,7 +24,7 @@ def write_parquet(path: Path | str, results: Results) -> Path:
         The path. Columns: `arm`, `video`, `weights`, `problem` (empty where there is none), then all scores.
         The kinds of the judges are in the metadata of the file.
     """
-    rows = [*results.rows, *(results.truth.clips if results.truth else ())]
+    rows = [row for arm in (*results.ceilings, *results.arms) for row in arm.clips]
     names = results.names
     told = {(p.arm, p.video): f"{p.reason}: {p.what}" for p in results.problems}
     lost = [p for p in results.problems if (p.arm, p.video) not in {(r.arm, r.clip) for r in rows}]

@@ -5,11 +5,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from semrepa.config import Config
 from semrepa.data.index import ClipRow
+from semrepa.data.video import read_clip
 from semrepa.evaluation.results import Problem, Source
+from semrepa.evaluation.scoring import TRUTH
 from semrepa.generate import Generated
-from semrepa.provenance import KINDS, Kind
+from semrepa.provenance import KINDS, Kind, Provenance, require_one_provenance
 from semrepa.runs import Finding, Pair, RunError, RunReport, check_run, read_record, read_videos
 from semrepa.runs.report import Reason
 
@@ -23,6 +28,8 @@ class Runs:
 
     cfg: Config
     """Size of the videos."""
+    rows: dict[str, ClipRow]
+    """The clips by name."""
     files: dict[str, dict[Pair, Path]]
     """By name of the run, the file of each video that all runs have."""
     sources: dict[str, Source]
@@ -41,6 +48,22 @@ class Runs:
         """
         return read_videos(self.files[arm], self.cfg.video)
 
+    def watch(self, arm: str, clip: str) -> UInt8[Tensor, "n 3 H W"]:
+        """Read one video.
+
+        Args:
+            arm: name of a run, or the truth.
+            clip: name of a clip.
+
+        Returns:
+            RGB, 0 to 255; of several seeds the first.
+        """
+        row, shape = self.rows[clip], self.cfg.video.shape
+        if arm == TRUTH:
+            return read_clip(row.path, start=row.start, **shape).frames
+        file = next(file for pair, file in self.files[arm].items() if pair.clip == clip)
+        return read_clip(file, **shape).frames
+
 
 def read_runs(
     cfg: Config,
@@ -48,7 +71,7 @@ def read_runs(
     folders: Mapping[str, Path],
     *,
     allow: Collection[Reason] = (),
-    kinds: Mapping[str, Kind] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> Runs:
     """Check runs before anything is scored.
 
@@ -64,12 +87,13 @@ def read_runs(
 
     Raises:
         RunError: something is wrong that is not allowed, or no video is in all runs.
-        ValueError: no runs, or one of unknown kind.
+        ValueError: no runs, one of unknown kind, or runs of different kinds.
         FileNotFoundError: a folder is not there.
     """
     if not folders:
         raise ValueError("got no runs; expected one or more folders of videos; name them")
     sources = {name: source_of(name, folder, (kinds or {}).get(name)) for name, folder in folders.items()}
+    require_one_provenance(Provenance(name=s.arm, source=s.model, kind=s.kind) for s in sources.values())
     reports = {
         name: check_run(folder, rows, cfg.video, seeds=cfg.generate.seeds) for name, folder in folders.items()
     }
@@ -81,6 +105,7 @@ def read_runs(
         )
     return Runs(
         cfg=cfg,
+        rows={row.id: row for row in rows},
         files={
             name: {pair: file for pair, file in report.files.items() if pair in shared}
             for name, report in reports.items()
@@ -90,7 +115,7 @@ def read_runs(
     )
 
 
-def source_of(name: str, folder: Path, kind: Kind | None = None) -> Source:
+def source_of(name: str, folder: Path, kind: str | None = None) -> Source:
     """Where the videos of a run come from, by its record.
 
     Args:
@@ -105,8 +130,9 @@ def source_of(name: str, folder: Path, kind: Kind | None = None) -> Source:
         ValueError: neither a record nor a kind is there, or the record names another kind.
     """
     record = read_record(folder) or {}
-    said = record.get("kind", kind)
-    if said not in KINDS or kind not in (None, said):
+    named = record.get("kind", kind)
+    said: Kind | None = next((each for each in KINDS if each == named), None)
+    if said is None or kind not in (None, said):
         raise ValueError(
             f"got run {name!r} in {folder} with kind {record.get('kind')} in its record and {kind} given; "
             f"expected one of {', '.join(KINDS)}; runs of other programs need --kind {name}=real"
@@ -138,7 +164,7 @@ def _stop(reports: Mapping[str, RunReport], allow: Collection[Reason]) -> None:
 
 def _problems(reports: Mapping[str, RunReport], shared: Collection[Pair]) -> Iterator[Problem]:
     for name, report in reports.items():
-        yield from (_problem(name, finding) for finding in report.findings)
+        yield from (_problem(name, finding) for finding in report.findings if finding.reason != "extra")
         for pair in report.files:
             if pair not in shared:
                 lacking = ", ".join(other for other, each in reports.items() if pair not in each.files)

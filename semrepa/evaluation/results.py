@@ -49,7 +49,7 @@ class Results:
 
     Args:
         arms: scores of the models.
-        truth: scores of the true videos; None: none are shown.
+        ceilings: scores of videos that no model can be expected to beat, the true ones among them.
         baseline: the arm that others are compared with; None: no differences.
         problems: videos that were left out before.
         sources: where the videos come from.
@@ -63,27 +63,25 @@ class Results:
         self,
         arms: Sequence[ArmScores],
         *,
-        truth: ArmScores | None = None,
+        ceilings: Sequence[ArmScores] = (),
         baseline: str | None = None,
         problems: Sequence[Problem] = (),
         sources: Sequence[Source] = (),
     ) -> None:
-        self.arms, self.truth, self.baseline = tuple(arms), truth, baseline
+        self.arms, self.ceilings, self.baseline = tuple(arms), tuple(ceilings), baseline
         self.sources = tuple(sources)
         self.problems = (*problems, *_faceless(arms))
         _check(arms, baseline)
         self.rows = [row for arm in self.arms for row in arm.clips]
         self.clips = by_clip(self.rows)
-        shown = [*self.arms, *([truth] if truth else [])]
+        shown = [*self.ceilings, *self.arms]
         self.labels = labels(
             (
                 *((row.values, row.judges) for arm in shown for row in arm.clips),
                 *(([score.name], {score.name: score.provenance.kind}) for arm in shown for score in arm.sets),
             )
         )
-        self.means: dict[str, dict[str, Interval]] = means(self.clips)
-        if truth is not None:
-            self.means = means(by_clip(truth.clips)) | self.means
+        self.means: dict[str, dict[str, Interval]] = means(by_clip(row for arm in shown for row in arm.clips))
         self.sets: dict[str, dict[str, SetScore]] = {
             arm.arm: {score.name: score for score in arm.sets} for arm in shown
         }
@@ -145,6 +143,25 @@ class Results:
         spread = self.of_clip(name)
         found = {clip: value - spread[self.baseline][clip] for clip, value in spread[arm].items()}
         return {clip: value for clip, value in found.items() if math.isfinite(value)}
+
+    def extremes(self, name: str, *, better: int = 1) -> list[tuple[str, str, str, float]]:
+        """The clips that lose and gain most.
+
+        Args:
+            name: of the score.
+            better: 1 where a higher score is better, -1 where a lower one is.
+
+        Returns:
+            For each arm but the baseline its worst and its best clip: arm, "worst" or "best", clip and
+            difference; "only" where it has one clip, nothing where it has none.
+        """
+        found = []
+        for arm in self.differences:
+            changes = self.clip_differences(arm, name)
+            ranked = sorted(changes, key=lambda clip: better * changes[clip])
+            words = ("worst", "best") if len(ranked) > 1 else ("only",)
+            found += [(arm, word, ranked[-k], changes[ranked[-k]]) for k, word in enumerate(words) if ranked]
+        return found
 
 
 def by_clip(rows: Iterable[ClipScores]) -> list[ClipScores]:

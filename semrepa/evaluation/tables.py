@@ -11,6 +11,8 @@ from semrepa.metrics.report import Interval
 
 COMPATIBLE = ("psnr_uint8_wrap", "ssim_uniform", "fid_per_video", "motion_", "id_ref_zero")
 """Beginnings of scores that only stand beside the paper's; of motion, those that end in `_per_video`."""
+ENOUGH = 6
+"""Clips from which a difference is called better or worse: of fewer, all may well point one way by chance."""
 _ARROWS = {"up": " ↑", "down": " ↓", "truth": " (nearest truth)"}
 _UP = ("ssim", "psnr", "text", "id_", "second_id_", "detection_rate", "facesim", "depth_delta")
 _UP = (*_UP, "second_facesim", "second_detection_rate")
@@ -87,10 +89,11 @@ def difference_table(results: Results) -> Grid:
         A row for each score; without rows where there is no baseline or nothing to compare with it.
     """
     arms = list(results.differences)
+    few = f" With fewer than {ENOUGH} clips nothing is called better or worse." if arms else ""
     rows = [
         (results.labels[name], *(_verdict(name, results.differences[arm][name], results) for arm in arms))
         for name in results.names
-        if arms and not _is_compatible(name)
+        if arms and _has_numbers(name, results) and not _is_compatible(name)
     ]
     return Grid(
         name="differences",
@@ -98,7 +101,7 @@ def difference_table(results: Results) -> Grid:
         note=(
             f"Mean of (model - {results.baseline}) over {_counted(results)}, paired by clip, with 95 % "
             "intervals. One in twenty intervals leaves 0 by chance: with many scores, believe what was asked "
-            "for beforehand."
+            f"for beforehand.{few if results.num_clips < ENOUGH else ''}"
         ),
         head=("score", *(f"{arm} - {results.baseline}" for arm in arms)),
         rows=tuple(rows),
@@ -118,7 +121,7 @@ def score_table(results: Results) -> Grid:
     rows = [
         (results.labels[name] + _ARROWS.get(direction(name), ""), *(_cell(results, a, name) for a in arms))
         for name in [*results.names, *_set_names(results)]
-        if not _is_compatible(name)
+        if _has_numbers(name, results) and not _is_compatible(name)
     ]
     return Grid(
         name="scores",
@@ -237,9 +240,16 @@ def direction(name: str) -> str:
     return "down" if name.startswith(_DOWN) else ""
 
 
+def _has_numbers(name: str, results: Results) -> bool:
+    """Whether some arm has a mean of a score; id_vbench2_like has none of short videos, for one."""
+    of_sets = any(name in scores for scores in results.sets.values())
+    return of_sets or any(scores[name].clips for scores in results.means.values() if name in scores)
+
+
 def _score_of(column: Column, results: Results) -> str | None:
     """Our score in a column: that of the whole set where there is one, else that of single videos."""
-    own = (name for name in results.names if not _is_compatible(name) and name != "text_cut")
+    own = (n for n in results.names if _has_numbers(n, results))
+    own = (name for name in own if not _is_compatible(name) and name != "text_cut")
     found = (name for name in (*_set_names(results), *own) if name.startswith(column.score))
     return next(found, None)
 
@@ -293,7 +303,7 @@ def _verdict(name: str, found: Interval, results: Results) -> str:
     mean, low, high = (f"{value:+.{found.decimals}f}" for value in (found.mean, found.low, found.high))
     text = f"{mean} [{low}, {high}]"
     text += _missing(found, results)
-    if not direction(name) or found.low <= 0 <= found.high:
+    if found.clips < ENOUGH or not direction(name) or found.low <= 0 <= found.high:
         return text
     return f"{text} {'better' if (found.mean > 0) == (direction(name) == 'up') else 'worse'}"
 

@@ -6,13 +6,14 @@
 What a folder must look like is in `semrepa.runs.folder` and docs/EVALUATION.md.
 """
 
-from semrepa.runs.folder import check_run, read_run, read_videos
-from semrepa.runs.making import MODELS, Sampling, made_from, make_run, read_record
+from semrepa.runs.folder import check_run, read_run, read_videos, wanted_pairs
+from semrepa.runs.making import MODELS, Model, Sampling, made_from, make_run, read_record
 from semrepa.runs.report import Finding, Pair, RunError, RunReport
 
 __all__ = [
     "MODELS",
     "Finding",
+    "Model",
     "Pair",
     "RunError",
     "RunReport",
@@ -23,4 +24,5 @@ __all__ = [
     "read_record",
     "read_run",
     "read_videos",
+    "wanted_pairs",
 ]

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from semrepa.evaluation.grid import TEX_HEAD, latex, markdown, page_table
+from semrepa.evaluation.grid import TEX_HEAD, Grid, latex, markdown, page_table
 from semrepa.evaluation.parquet import write_parquet
 from semrepa.evaluation.results import Results
 from semrepa.evaluation.scoring import TRUTH
@@ -17,8 +17,9 @@ from semrepa.evaluation.tables import all_tables, direction, judgement
 from semrepa.files import write_whole
 from semrepa.ui.plots import compare_arms
 from semrepa.ui.scores import distributions, gains
-from semrepa.ui.scrubber import scrubber
-from semrepa.ui.style import to_png
+from semrepa.ui.scrubber import Page, scrubber
+from semrepa.ui.show import Table, table
+from semrepa.ui.style import SCREEN_DPI, to_png
 
 Watch = Callable[[str, str], UInt8[Tensor, "n 3 H W"]]
 """Gives the frames of a video: of an arm (or of the truth) and a clip."""
@@ -54,7 +55,7 @@ def report_figures(results: Results) -> dict[str, Figure]:
     Returns:
         Name of a file to figure: each clip with the paired differences, the spread, and who gains.
     """
-    metrics = [name for name in SHOWN if name in results.names][:MOST]
+    metrics = drawn_scores(results)
     if not metrics:
         return {}
     figures = {"distributions": distributions(results, metrics)}
@@ -101,9 +102,13 @@ def _page(
 ) -> str:
     """HTML text that needs no network."""
     drawn = [
-        f'<img alt="{name}" src="data:image/png;base64,{_encoded(fig)}">' for name, fig in figures.items()
+        f'<img alt="{name}" width="{figure.get_figwidth() * SCREEN_DPI:.0f}" '
+        f'src="data:image/png;base64,{_encoded(figure)}">'
+        for name, figure in figures.items()
     ]
-    played = "".join(_extremes(results, watch, fps))
+    played = "".join(page.html for page in extreme_clips(results, watch, fps=fps))
+    how = '<p class="note">Drag the slider or press play.</p>'
+    played = f'<h2 id="clips">Worst and best clips</h2>{how}{played}' if played else ""
     said = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in judgement(results))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title>'
@@ -114,31 +119,50 @@ def _page(
     )
 
 
-def _extremes(results: Results, watch: Watch, fps: float) -> Iterator[str]:
-    """The clips that gain and lose most in the first drawn score, to be played."""
-    metric = next((name for name in SHOWN if name in results.names), None)
-    if metric is None or not results.differences:
-        return
-    sign = -1 if direction(metric) == "down" else 1
-    yield (
-        f'<h2 id="clips">Worst and best clips by {html.escape(results.labels[metric])}</h2><p class="note">'
-        "Drag the slider or press play: the true video, the baseline and the model in step.</p>"
+def drawn_scores(results: Results) -> list[str]:
+    """The scores that figures show.
+
+    Args:
+        results: scored arms.
+
+    Returns:
+        Names, most important first; of scores that some clip has.
+    """
+    known = {name for scores in results.means.values() for name, score in scores.items() if score.clips}
+    return [name for name in SHOWN if name in known][:MOST]
+
+
+def extreme_clips(results: Results, watch: Watch, *, fps: float) -> Iterator[Page]:
+    """Play the clips that gain and lose most in the first score that is drawn.
+
+    Args:
+        results: scored arms.
+        watch: gives videos.
+        fps: their frames per second.
+
+    Yields:
+        A scrubber for each: the true video, the baseline, the model.
+    """
+    for metric in drawn_scores(results)[:1]:
+        better = -1 if direction(metric) == "down" else 1
+        for arm, word, clip, change in results.extremes(metric, better=better):
+            names = dict.fromkeys((TRUTH, results.baseline or arm, arm))
+            title = f"{arm}, {word} by {results.labels[metric]}: {clip} ({change:+.3g})"
+            yield scrubber({name: watch(name, clip) for name in names}, fps=fps, title=title, height=160)
+
+
+def grid_table(grid: Grid) -> Table:
+    """Show a table of a report in a notebook.
+
+    Args:
+        grid: the table.
+
+    Returns:
+        An object that a notebook displays.
+    """
+    return table(
+        [dict(zip(grid.head, row, strict=True)) for row in grid.rows], caption=f"{grid.title}. {grid.note}"
     )
-    for arm in results.differences:
-        found = results.clip_differences(arm, metric)
-        ranked = sorted(found, key=lambda clip: sign * found[clip])
-        for word, clip in _ends(ranked):
-            panels = {"true": watch(TRUTH, clip)} | {
-                name: watch(name, clip) for name in dict.fromkeys((results.baseline or arm, arm))
-            }
-            title = f"{arm}, {word}: {clip} ({found[clip]:+.3g})"
-            yield scrubber(panels, fps=fps, title=title, height=200).html
-
-
-def _ends(ranked: Sequence[str]) -> list[tuple[str, str]]:
-    if len(ranked) < 2:
-        return [("the only clip", clip) for clip in ranked]
-    return [("worst", ranked[0]), ("best", ranked[-1])]
 
 
 def _encoded(figure: Figure) -> str:

@@ -78,7 +78,7 @@ def gains(results: Results, metric: str) -> Figure:
     wide = max(4.2, 0.22 * results.num_clips + 1.5)
     name = label_name(results.labels[metric])
     title = f"{name}: difference from {results.baseline}, clip by clip"
-    figure, grid = new_figure(max(5.4, wide * len(arms)), 3.6, 1, len(arms), title=title, sharey=True)
+    figure, grid = new_figure(max(7.0, wide * len(arms)), 3.6, 1, len(arms), title=title, sharey=True)
     for axes, arm in zip(grid[0], arms, strict=True):
         found = results.clip_differences(arm, metric)
         clips = sorted(found, key=lambda clip: found[clip])
