@@ -5,6 +5,9 @@
 A run is a folder of videos as `semrepa.runs` defines it.
 """
 
+from semrepa.evaluation.ceiling import through_vae
+from semrepa.evaluation.reading import Runs, read_runs
+from semrepa.evaluation.results import Results
 from semrepa.evaluation.scoring import ALL, CORE, ArmScores, Group, Scorer
 
-__all__ = ["ALL", "CORE", "ArmScores", "Group", "Scorer"]
+__all__ = ["ALL", "CORE", "ArmScores", "Group", "Results", "Runs", "Scorer", "read_runs", "through_vae"]

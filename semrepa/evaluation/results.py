@@ -118,10 +118,10 @@ class Results:
             name: of the score.
 
         Returns:
-            Arm to clip to number, in the order of the arms.
+            Arm to clip to number, the models first, then the ceilings; NaN where there is none.
         """
         found: dict[str, dict[str, float]] = {}
-        for row in self.clips:
+        for row in (*self.clips, *by_clip(row for arm in self.ceilings for row in arm.clips)):
             found.setdefault(row.arm, {})[row.clip] = row.values.get(name, math.nan)
         return found
 

@@ -2,7 +2,7 @@
 
 import base64
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jaxtyping import UInt8
@@ -132,13 +132,16 @@ def drawn_scores(results: Results) -> list[str]:
     return [name for name in SHOWN if name in known][:MOST]
 
 
-def extreme_clips(results: Results, watch: Watch, *, fps: float) -> Iterator[Page]:
+def extreme_clips(
+    results: Results, watch: Watch, *, fps: float, arms: Collection[str] | None = None
+) -> Iterator[Page]:
     """Play the clips that gain and lose most in the first score that is drawn.
 
     Args:
         results: scored arms.
         watch: gives videos.
         fps: their frames per second.
+        arms: which arms; None: all but the baseline.
 
     Yields:
         A scrubber for each: the true video, the baseline, the model.
@@ -146,6 +149,8 @@ def extreme_clips(results: Results, watch: Watch, *, fps: float) -> Iterator[Pag
     for metric in drawn_scores(results)[:1]:
         better = -1 if direction(metric) == "down" else 1
         for arm, word, clip, change in results.extremes(metric, better=better):
+            if arms is not None and arm not in arms:
+                continue
             names = dict.fromkeys((TRUTH, results.baseline or arm, arm))
             title = f"{arm}, {word} by {results.labels[metric]}: {clip} ({change:+.3g})"
             yield scrubber({name: watch(name, clip) for name in names}, fps=fps, title=title, height=160)
