@@ -209,7 +209,7 @@ def judgement(results: Results) -> list[str]:
         judged = {
             name: text.rpartition(" ")[2]
             for name, found in scores.items()
-            if direction(name) and not _is_compatible(name)
+            if found.clips and direction(name) and not _is_compatible(name)
             for text in [_verdict(name, found, results)]
         }
         better, worse = (
