@@ -7,7 +7,7 @@ from semrepa.evaluation.paper import COLUMNS, ROWS, Column, PaperRow, paper_row
 from semrepa.evaluation.results import Results
 from semrepa.evaluation.scoring import TRUTH
 from semrepa.metrics.distances import SetScore
-from semrepa.metrics.report import Interval
+from semrepa.metrics.report import Interval, counted
 
 COMPATIBLE = ("psnr_uint8_wrap", "ssim_uniform", "fid_per_video", "motion_", "id_ref_zero")
 """Beginnings of scores that only stand beside the paper's; of motion, those that end in `_per_video`."""
@@ -284,11 +284,7 @@ def _cell(results: Results, arm: str, name: str) -> str:
     if found := results.sets.get(arm, {}).get(name):
         return _set_cell(found)
     interval = results.means[arm].get(name)
-    return "-" if interval is None else f"{interval}{_missing(interval, results)}"
-
-
-def _missing(interval: Interval, results: Results) -> str:
-    return f" n={interval.clips}" if 0 < interval.clips < results.num_clips else ""
+    return "-" if interval is None else counted(interval, results.num_clips)
 
 
 def _set_cell(score: SetScore) -> str:
@@ -301,8 +297,7 @@ def _verdict(name: str, found: Interval, results: Results) -> str:
     if not found.clips:
         return "-"
     mean, low, high = (f"{value:+.{found.decimals}f}" for value in (found.mean, found.low, found.high))
-    text = f"{mean} [{low}, {high}]"
-    text += _missing(found, results)
+    text = f"{mean} [{low}, {high}]" + (f" n={found.clips}" if found.clips < results.num_clips else "")
     if found.clips < ENOUGH or not direction(name) or found.low <= 0 <= found.high:
         return text
     return f"{text} {'better' if (found.mean > 0) == (direction(name) == 'up') else 'worse'}"

@@ -15,7 +15,7 @@ from semrepa.data.index import ClipRow, read_index
 from semrepa.data.video import read_clip
 from semrepa.evaluation import judging, scoring
 from semrepa.evaluation.judging import load_measures
-from semrepa.evaluation.measures import Body, Faces, Pixels, Sharpness, Steadiness, Take
+from semrepa.evaluation.measures import Body, Faces, Pixels, Sharpness, Steadiness, Take, TeacherDepth
 from semrepa.evaluation.scoring import Scorer
 from semrepa.generate import Generated
 from semrepa.metrics.report import means, report_rows
@@ -245,6 +245,48 @@ def test_depth_and_faces_come_from_the_networks_of_the_run():
     assert real.values["depth_error"] > truth.values["depth_error"]
     assert real.values["detection_rate"] < 1
     assert real.judges["depth_error"] == real.judges["id_ref"] == "mini"
+
+
+class Brightness:
+    """A depth teacher that takes bright pixels for near ones."""
+
+    kind = "disparity"
+    provenance = Provenance(name="depth", source="brightness", kind="real")
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, row, frames: Tensor) -> Tensor:
+        self.seen.append(tuple(frames.shape))
+        return frames.float().mean(dim=2)
+
+
+def test_depth_that_a_teacher_sees_is_compared_up_to_scale_and_shift():
+    teacher = Brightness()
+    measure = TeacherDepth(teacher)
+    picture = torch.randint(20, 100, (3, 3, 32, 32), dtype=torch.uint8)
+    brighter = (2 * picture + 10).contiguous()
+    found = measure(take(brighter), take(picture))
+    assert {*found} == {"depth_abs_rel", "depth_delta_1.25", "depth_flicker"}
+    assert found["depth_abs_rel"] == pytest.approx(0, abs=1e-3)
+    other = measure(take(torch.randint_like(picture, 100)), take(picture))
+    assert other["depth_abs_rel"] > 0.05 and measure.kind == "real"
+    assert len(teacher.seen) == 3, "the true clip was looked at once"
+    padded = take(torch.nn.functional.pad(picture, (8, 8)), (0, 8, 32, 32), "barred")
+    measure(padded, padded)
+    assert teacher.seen[-1] == (1, 3, 3, 32, 32)
+
+
+def test_a_second_recogniser_has_names_of_its_own(small_config, rows, monkeypatch):
+    asked = []
+    people = type("Teachers", (), {"face": Colours()})
+    monkeypatch.setattr(judging, "with_second_face", lambda cfg: asked.append(cfg) or cfg)
+    monkeypatch.setattr(judging, "load_teachers", lambda cfg: people)
+    scorer = Scorer(small_config, rows[:1], ["second_face"])
+    (score,) = scorer.truth(kind="real").clips
+    assert asked == [small_config]
+    assert score.values["second_id_ref"] > 0.9 and score.judges["second_id_ref"] == "mini"
+    assert all(name.startswith("second_") for name in score.values)
 
 
 def test_exact_depth_alone_cannot_judge_videos(small_config, monkeypatch):
