@@ -39,6 +39,8 @@ class Grid:
     """Texts, as many in each row as in the head."""
     rules: tuple[int, ...] = ()
     """Rows above which a line is drawn."""
+    quoted: tuple[int, ...] = ()
+    """Rows of others, which are set apart."""
     texts: tuple[int, ...] = (0,)
     """Columns of words, which are aligned to the left; numbers stand at the right."""
 
@@ -132,8 +134,12 @@ def page_table(grid: Grid) -> str:
         )
         return f"<tr{look}>{inner}</tr>"
 
-    ruled = (' class="rule"' if k in grid.rules and k else "" for k in range(len(grid.rows)))
-    rows = "".join(line("td", row, look) for row, look in zip(grid.rows, ruled, strict=True))
+    looks = ({"rule": k in grid.rules and k > 0, "quoted": k in grid.quoted} for k in range(len(grid.rows)))
+    named = (" ".join(name for name, is_so in look.items() if is_so) for look in looks)
+    rows = "".join(
+        line("td", row, f' class="{look}"' if look else "")
+        for row, look in zip(grid.rows, named, strict=True)
+    )
     note = f'<p class="note">{html.escape(grid.note)}</p>' if grid.note else ""
     return (
         f'<h2 id="{grid.name}">{html.escape(grid.title)}</h2>{note}<div class="wide"><table><thead>'

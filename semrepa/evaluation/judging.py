@@ -24,7 +24,15 @@ from semrepa.provenance import run_kind
 from semrepa.runtime import pick_device
 from semrepa.training.sources import load_aligners
 from semrepa.weights import check_weights, load_base
-from semrepa.weights.judges import load_judges, with_second_face
+from semrepa.weights.judges import (
+    JudgeName,
+    check_judges,
+    load_flow,
+    load_inception,
+    load_perceptual,
+    load_text,
+    with_second_face,
+)
 
 Group = Literal[
     "pixels",
@@ -43,7 +51,12 @@ Group = Literal[
 ALL: tuple[Group, ...] = get_args(Group)
 CORE: tuple[Group, ...] = ("pixels", "faces", "depth")
 """What needs nothing but the networks of a training run: PSNR, SSIM, ID scores, detection rate, depth."""
-_JUDGED: tuple[Group, ...] = ("lpips", "fid", "motion", "text")
+_JUDGES: dict[Group, tuple[JudgeName, ...]] = {
+    "lpips": ("perceptual",),
+    "fid": ("inception",),
+    "motion": ("inception", "flow"),
+    "text": ("text",),
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ def load_measures(
         singly.append(Faces(load_teachers(with_second_face(cfg)).face, prefix="second_"))
     if key_points is not None:
         singly.append(Body(key_points))
-    judged = _judged(cfg, groups, every) if {*_JUDGED} & {*groups} else Measures((), ())
+    judged = _judged(cfg, groups, every) if {*_JUDGES} & {*groups} else Measures((), ())
     return Measures((*singly, *judged.singly), judged.together)
 
 
@@ -122,20 +135,22 @@ def _taught(cfg: Config, groups: Collection[Group], teachers: Teachers) -> list[
 
 
 def _judged(cfg: Config, groups: Collection[Group], every: int) -> Measures:
-    """What networks measure that only judge."""
-    judges = load_judges(cfg)
-    singly: dict[Group, Measure] = {
-        "lpips": Perceptual(judges.perceptual, f"lpips_{cfg.metrics.lpips}", every),
-        "text": Text(judges.text, every),
-    }
-    together: dict[Group, SetMeasure] = {
-        "fid": PictureDistance(judges.inception, every),
-        "motion": MotionDistance(judges.flow, judges.inception, every),
-    }
-    return Measures(
-        tuple(measure for name, measure in singly.items() if name in groups),
-        tuple(measure for name, measure in together.items() if name in groups),
-    )
+    """What networks measure that only judge; loads those that are needed."""
+    check_judges(cfg, {name for group in groups for name in _JUDGES.get(group, ())})
+    singly: list[Measure] = []
+    if "lpips" in groups:
+        singly.append(Perceptual(load_perceptual(cfg), f"lpips_{cfg.metrics.lpips}", every))
+    if "text" in groups:
+        singly.append(Text(load_text(cfg), every))
+    if not {"fid", "motion"} & {*groups}:
+        return Measures(tuple(singly), ())
+    inception = load_inception(cfg)
+    together: list[SetMeasure] = []
+    if "fid" in groups:
+        together.append(PictureDistance(inception, every))
+    if "motion" in groups:
+        together.append(MotionDistance(load_flow(cfg), inception, every))
+    return Measures(tuple(singly), tuple(together))
 
 
 def _depth(cfg: Config, teachers: Teachers) -> list[Measure]:

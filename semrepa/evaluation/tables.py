@@ -13,6 +13,7 @@ COMPATIBLE = ("psnr_uint8_wrap", "ssim_uniform", "fid_per_video", "motion_", "id
 """Beginnings of scores that only stand beside the paper's; of motion, those that end in `_per_video`."""
 ENOUGH = 6
 """Clips from which a difference is called better or worse: of fewer, all may well point one way by chance."""
+_QUOTED = "paper: "
 _ARROWS = {"up": " ↑", "down": " ↓", "truth": " (nearest truth)"}
 _UP = ("ssim", "psnr", "text", "id_", "second_id_", "detection_rate", "facesim", "depth_delta")
 _UP = (*_UP, "second_facesim", "second_detection_rate")
@@ -76,6 +77,7 @@ def paper_table(results: Results) -> Grid:
         head=("model", *(_head(column, name, results) for column, name in zip(COLUMNS, names, strict=True))),
         rows=tuple(rows),
         rules=tuple(rules),
+        quoted=tuple(k for k, row in enumerate(rows) if row[0].startswith(_QUOTED)),
     )
 
 
@@ -270,7 +272,7 @@ def _head(column: Column, name: str | None, results: Results) -> str:
 
 def _printed(row: PaperRow) -> tuple[str, ...]:
     table = "" if row.table == 1 else f", Table {row.table}"
-    return (f"paper: {row.model}{table}", *row.values)
+    return (f"{_QUOTED}{row.model}{table}", *row.values)
 
 
 def _paper_cell(results: Results, arm: str, name: str | None) -> str:

@@ -40,6 +40,7 @@ th,td{padding:4px 12px 4px 4px;text-align:right;border-bottom:1px solid #eaeef2;
  font-variant-numeric:tabular-nums;white-space:nowrap;vertical-align:top}
 th{border-bottom:2px solid #8c959f;vertical-align:bottom;white-space:normal}
 .text{text-align:left} td.text{white-space:normal} small{color:#57606a}
+tr.quoted td{color:#8250df;font-style:italic}
 tr.rule td{border-top:1px solid #8c959f}
 #paper_compat+p+.wide td{background:#fff8e6}
 img{max-width:100%} .scrub{margin:6px 0 18px}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from semrepa.config import mini, override
+from semrepa.config import full, mini, override
 from semrepa.data.index import ClipRow, read_index
 from semrepa.data.video import read_clip
 from semrepa.evaluation import judging, scoring
@@ -22,6 +22,7 @@ from semrepa.metrics.report import means, report_rows
 from semrepa.provenance import Provenance
 from semrepa.teachers import FaceTrack
 from semrepa.training.alignment import Aligners
+from semrepa.weights import WeightsError
 from tests.runs.clips import moving, write_clips
 
 ROOT = Path(__file__).parents[2]
@@ -293,3 +294,14 @@ def test_exact_depth_alone_cannot_judge_videos(small_config, monkeypatch):
     monkeypatch.setattr(judging, "load_aligners", lambda _: Aligners())
     with pytest.raises(ValueError, match="exact depth, which cannot look at videos"):
         load_measures(small_config, ["depth"])
+
+
+def test_only_the_weights_of_the_wanted_judges_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cfg = override(full(), {"metrics.flow": "dis"})
+    with pytest.raises(WeightsError) as caught:
+        load_measures(cfg, ["motion"])
+    assert "1 of 1 missing" in str(caught.value) and "inception" in str(caught.value)
+    with pytest.raises(WeightsError, match="2 of 2 missing|1 of 2 missing"):
+        load_measures(cfg, ["lpips"])

@@ -78,6 +78,12 @@ def test_rows_of_the_paper_stand_below_ours_or_at_the_end(results):
     assert paper_row("svd").values[0] == "0.3888" and paper_row("aligned").values[-1] == "0.6339"
 
 
+def test_rows_of_the_paper_are_set_apart(results):
+    text = page_table(paper_table(results))
+    assert text.count('class="quoted"') + text.count("rule quoted") == len(ROWS)
+    assert '<tr class="quoted"><td class="text">paper: GT' in text
+
+
 def test_cells_say_interval_and_how_many_clips_have_a_number(results):
     rows = {row[0]: row for row in paper_table(results).rows}
     assert re.fullmatch(r"0\.570 \[0\.5\d+, 0\.6\d+\]", rows["base"][1])
