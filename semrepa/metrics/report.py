@@ -157,12 +157,25 @@ def report_rows(rows: Iterable[ClipScores], *, baseline: str | None = None) -> l
             table.append(
                 {
                     "arm": label.format(arm),
-                    **{heads[n]: str(s) for n, s in scores.items()},
+                    **{heads[n]: counted(s, clips) for n, s in scores.items()},
                     "clips": clips,
                     "weights": kind,
                 }
             )
     return table
+
+
+def counted(score: Interval, clips: int) -> str:
+    """A mean as a table shows it, with its number of clips where that is not all of them.
+
+    Args:
+        score: the mean.
+        clips: how many it would be.
+
+    Returns:
+        Such as `0.61 [0.55, 0.68] n=7`: two means over other clips are not silently compared.
+    """
+    return f"{score} n={score.clips}" if 0 < score.clips < clips else str(score)
 
 
 def score_labels(rows: Iterable[ClipScores]) -> dict[str, str]:

@@ -6,18 +6,23 @@
 What a folder must look like is in `semrepa.runs.folder` and docs/EVALUATION.md.
 """
 
-from semrepa.runs.folder import check_run, read_run
-from semrepa.runs.making import MODELS, Sampling, make_run
+from semrepa.runs.folder import check_run, read_run, read_videos, wanted_pairs
+from semrepa.runs.making import MODELS, Model, Sampling, made_from, make_run, read_record
 from semrepa.runs.report import Finding, Pair, RunError, RunReport
 
 __all__ = [
     "MODELS",
     "Finding",
+    "Model",
     "Pair",
     "RunError",
     "RunReport",
     "Sampling",
     "check_run",
+    "made_from",
     "make_run",
+    "read_record",
     "read_run",
+    "read_videos",
+    "wanted_pairs",
 ]

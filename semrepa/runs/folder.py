@@ -121,10 +121,22 @@ def read_run(
             f"got run {folder} with {len(stops)} problems; expected {report.wanted} videos as the contract "
             f"says; mend them, or allow their reasons:{listed}{more}"
         )
-    return _read(report.files, video)
+    return read_videos(report.files, video)
 
 
-def _read(files: Mapping[Pair, Path], video: VideoConfig) -> Iterator[Generated]:
+def read_videos(files: Mapping[Pair, Path], video: VideoConfig) -> Iterator[Generated]:
+    """Read videos that `check_run` has found to be as they should be, one at a time.
+
+    Args:
+        files: some of the report's files.
+        video: frames, rate and size of the true clips.
+
+    Yields:
+        The videos, at the size of the true clips.
+
+    Raises:
+        RunError: a file is damaged inside.
+    """
     for pair, file in files.items():
         try:
             frames = read_clip(file, **video.shape).frames

@@ -18,8 +18,16 @@ from torch.nn import functional
 from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
 from semrepa.data.video import write_video
-from semrepa.generate import BATCH, clip_seed, generate, read_first_frames, with_transformer
+from semrepa.generate import (
+    BATCH,
+    clip_seed,
+    finetuned_folder,
+    generate,
+    read_first_frames,
+    with_transformer,
+)
 from semrepa.models.baselines import BASELINES, BaselineName, load_baseline, sample_window, window_length
+from semrepa.models.cogvideox import CogVideoX
 from semrepa.provenance import Provenance, run_kind
 from semrepa.runs.folder import VIDEOS, wanted_pairs
 from semrepa.runs.report import Pair
@@ -58,6 +66,7 @@ def make_run(
     *,
     transformer: str | Path | None = None,
     sampling: Sampling | None = None,
+    parts: CogVideoX | None = None,
 ) -> Iterator[Pair]:
     """Make the videos of a run that are not there yet, with a record of what made them.
 
@@ -68,6 +77,7 @@ def make_run(
         folder: the run; made if missing.
         transformer: folder that `finetune` wrote, for `finetuned` and no other model.
         sampling: how to sample, where it is not as usual.
+        parts: the loaded base model; None loads the one that `cfg` names where it is needed.
 
     Yields:
         Each video when its file is there: first those found, then those made.
@@ -77,19 +87,18 @@ def make_run(
         FileNotFoundError: weights or videos are not there.
     """
     folder, sampling = Path(folder), sampling or Sampling()
-    _check_request(model, transformer, sampling)
     pairs = wanted_pairs(rows, cfg.generate.seeds)
-    records = _provenance(cfg, model, transformer)
-    _claim(folder, _record(cfg, model, records, sampling))
+    record, source = _record(cfg, model, transformer, sampling)
+    _claim(folder, record)
     todo = [pair for pair in pairs if not (folder / pair.file).is_file()]
     yield from (pair for pair in pairs if pair not in todo)
     if not todo:
         return
     named = {row.id: row for row in rows}
     if model in BASELINES:
-        yield from _slide_through(cfg, model, records[0].source, named, todo, folder, sampling)
+        yield from _slide_through(cfg, model, source, named, todo, folder, sampling)
         return
-    parts = with_transformer(load_base(cfg), transformer)
+    parts = with_transformer(parts or load_base(cfg), transformer)
     for seed in dict.fromkeys(pair.seed for pair in todo):
         chosen = [pair for pair in todo if pair.seed == seed]
         for batch in (chosen[k : k + BATCH] for k in range(0, len(chosen), BATCH)):
@@ -176,37 +185,88 @@ def _provenance(cfg: Config, model: Model, transformer: str | Path | None) -> li
     records = check_weights(cfg, ["model"])
     if transformer is None:
         return records
-    folder = Path(transformer)
-    folder = folder if folder.name == "transformer" else folder / "transformer"
+    folder = finetuned_folder(transformer)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"got transformer {transformer}; expected a folder with transformer/; give one of finetune"
+            f"got transformer {transformer}; expected a folder with transformer/ or lora/; give one of "
+            "finetune"
         )
     return [*records, Provenance.of("transformer", folder, kind=recorded_kind(folder) or records[0].kind)]
 
 
-def _record(cfg: Config, model: Model, records: Sequence[Provenance], sampling: Sampling) -> Any:
-    """What decides the pictures of a run, besides clip and seed; no paths, so that folders may move."""
+def made_from(
+    cfg: Config,
+    model: Model,
+    *,
+    transformer: str | Path | None = None,
+    sampling: Sampling | None = None,
+) -> dict[str, Any]:
+    """What decides the pictures of a run, besides clip and seed; no paths, so that folders may move.
+
+    Args:
+        cfg: as for `make_run`.
+        model: as for `make_run`.
+        transformer: as for `make_run`.
+        sampling: as for `make_run`.
+
+    Returns:
+        What `make_run` would write as the record of the run.
+
+    Raises:
+        ValueError: settings that do not fit the model.
+        FileNotFoundError: weights are not there.
+    """
+    return _record(cfg, model, transformer, sampling or Sampling())[0]
+
+
+def read_record(folder: str | Path) -> dict[str, Any] | None:
+    """Read what made a run.
+
+    Args:
+        folder: the run.
+
+    Returns:
+        Its record; None for a folder of another program.
+
+    Raises:
+        ValueError: the record is no JSON object.
+    """
+    file = Path(folder) / RECORD
+    if not file.is_file():
+        return None
+    found = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"got {file} without a JSON object; expected the record of a run; make the run again"
+        )
+    return found
+
+
+def _record(
+    cfg: Config, model: Model, transformer: str | Path | None, sampling: Sampling
+) -> tuple[dict[str, Any], str]:
+    """The record, and where the weights of the model lie."""
+    _check_request(model, transformer, sampling)
+    records = _provenance(cfg, model, transformer)
     known = BASELINES.get(model)
     usual = asdict(cfg.generate) if known is None else vars(known)
     names = ("num_inference_steps", "guidance_scale", *(("size", "overlap") if known else ()))
     given = asdict(sampling)
     settings = {name: usual.get(name) if given[name] is None else given[name] for name in names}
-    made_from = {
+    record = {
         "model": model,
         "kind": run_kind(records),
         "weights": {record.name: record.sha256 for record in records},
         "sampling": settings,
         "video": asdict(cfg.video),
     }
-    return json.loads(json.dumps(made_from))
+    return json.loads(json.dumps(record)), records[0].source
 
 
 def _claim(folder: Path, record: dict[str, Any]) -> None:
     """Write what makes a run, or refuse a folder whose videos were made by something else."""
-    file = folder / RECORD
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
+    before = read_record(folder)
+    if before is not None:
         if other := [name for name in record if before.get(name) != record[name]]:
             raise ValueError(
                 f"got folder {folder}, whose videos were made with another {', '.join(other)} ({RECORD}); "
@@ -218,4 +278,4 @@ def _claim(folder: Path, record: dict[str, Any]) -> None:
             f"got folder {folder} with videos and no {RECORD}; expected an empty folder, or one that this "
             "command has begun; give a new folder"
         )
-    write_json(file, record)
+    write_json(folder / RECORD, record)

@@ -2,6 +2,9 @@
 
 import cv2
 import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 CROP = 112
 """Side of the aligned crop in pixels."""
@@ -55,3 +58,21 @@ def aligned_crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
         (112, 112, 3) uint8 crop, channels in the order of `image`, black outside the picture.
     """
     return cv2.warpAffine(image, similarity(points), (CROP, CROP), flags=cv2.INTER_LINEAR)
+
+
+def face_crops(frames: UInt8[Tensor, "n 3 H W"], points: Float[Tensor, "n 5 2"]) -> UInt8[Tensor, "n 3 S S"]:
+    """Cut the upright face out of every frame of a clip.
+
+    Args:
+        frames: RGB, 0 to 255.
+        points: key points of a `FaceTrack`, NaN where there is no face.
+
+    Returns:
+        Crops of 112 pixels, black where there is no face.
+    """
+    crops = torch.zeros(len(frames), 3, CROP, CROP, dtype=torch.uint8)
+    for crop, frame, five in zip(crops, frames, points, strict=True):
+        if five.isfinite().all():
+            found = aligned_crop(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), five.numpy())
+            crop.copy_(torch.from_numpy(found).permute(2, 0, 1))
+    return crops

@@ -3,9 +3,8 @@
 A notebook that runs alone makes what it lacks; one of the same report takes what an earlier one made.
 """
 
-import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +12,9 @@ import torch
 
 from semrepa.config import override
 from semrepa.data.index import ClipRow
-from semrepa.data.video import read_clip
-from semrepa.generate import finetuned_folder, generate
+from semrepa.generate import finetuned_folder
 from semrepa.models.cogvideox import CogVideoX
-from semrepa.provenance import sha256_of
-from semrepa.runtime import write_json
+from semrepa.runs import Model, made_from, make_run, read_record, read_run, wanted_pairs
 from semrepa.shapes import Frames
 from semrepa.training.finetune import finetune
 from semrepa.training.launch import wait
@@ -57,8 +54,8 @@ def finetuned(session: Session, arm: Arm) -> Path | None:
     return run_dir
 
 
-def videos(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX) -> Frames:
-    """Give the videos that an arm makes of clips, one for each seed of `cfg.generate`; makes those not there.
+def run(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX) -> Path:
+    """Give the run of an arm: one video for each clip and each seed of `cfg.generate`; makes those not there.
 
     Args:
         session: the notebook's session.
@@ -67,26 +64,36 @@ def videos(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX
         parts: the loaded base model.
 
     Returns:
-        RGB, 0 to 255, seed after seed, read back from mp4 files as any reader of the files would see them.
+        A folder as `semrepa.runs` has them, with the record of what made it: that of notebook 07 of the same
+        report where it has all of the videos, else one of this notebook, made anew where what is there was
+        made from other weights or settings.
     """
     cfg, source = session.cfg, finetuned(session, arm)
-    made_from = {
-        "generate": asdict(cfg.generate),
-        "video": asdict(cfg.video),
-        "clips": [[row.id, row.caption] for row in rows],
-        "base": next(record.sha256 for record in session.provenance if record.name == "model"),
-        "transformer": sha256_of(finetuned_folder(source)) if source else None,
-    }
-    made_from = json.loads(json.dumps(made_from))
-    folders = [home / "videos" / arm for home in (session.sibling("07_generation"), session.run.path)]
-    folder = next((folder for folder in folders if _record(folder) == made_from), folders[-1])
-    if _record(folder) != made_from:
-        generate(cfg, source, rows, out_dir=folder, parts=parts)
-        write_json(folder / "made_from.json", made_from)
-    names = [f"{row.id}-seed{seed}.mp4" for seed in cfg.generate.seeds for row in rows]
-    return torch.stack([read_clip(folder / name, **cfg.video.shape).frames for name in names])
+    model: Model = "base" if source is None else "finetuned"
+    record = made_from(cfg, model, transformer=source)
+    names = [pair.file for pair in wanted_pairs(rows, cfg.generate.seeds)]
+    made, own = (home / "videos" / arm for home in (session.sibling("07_generation"), session.run.path))
+    if read_record(made) == record and all((made / name).is_file() for name in names):
+        return made
+    if read_record(own) not in (None, record):
+        shutil.rmtree(own)
+    for _ in make_run(cfg, model, rows, own, transformer=source, parts=parts):
+        pass
+    return own
 
 
-def _record(folder: Path) -> object:
-    file = folder / "made_from.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+def videos(session: Session, arm: Arm, rows: Sequence[ClipRow], parts: CogVideoX) -> Frames:
+    """Give the videos of an arm as tensors.
+
+    Args:
+        session: the notebook's session.
+        arm: which transformer.
+        rows: as for `run`.
+        parts: as for `run`.
+
+    Returns:
+        RGB, 0 to 255, seed after seed, read back from the files of the run as any reader would see them.
+    """
+    cfg, folder = session.cfg, run(session, arm, rows, parts)
+    found = read_run(folder, rows, cfg.video, seeds=cfg.generate.seeds, allow={"extra"})
+    return torch.stack([video.frames for video in found])

@@ -244,6 +244,7 @@ def compare_arms(
         for place, (arm, color) in enumerate(zip(scores, CYCLE, strict=False)):
             _interval(above, place, scores[arm][metric], color, "")
             if arm in differences:
+                _clip_dots(below, place, rows, arm, baseline, metric)
                 _interval(below, place, differences[arm][metric], color, "+")
         below.axhline(0, color=GREY, linestyle=DASHES, linewidth=1.2)
         below.set_xticks(range(len(scores)), list(scores))
@@ -259,6 +260,18 @@ def _clip_lines(axes: Axes, rows: Sequence[ClipScores], arms: Sequence[str], met
     for clip in dict.fromkeys(row.clip for row in rows):
         mine = {row.arm: row.values.get(metric, np.nan) for row in rows if row.clip == clip}
         axes.plot(range(len(arms)), [mine.get(arm, np.nan) for arm in arms], **look)
+
+
+def _clip_dots(
+    axes: Axes, place: int, rows: Sequence[ClipScores], arm: str, baseline: str, metric: str
+) -> None:
+    """The difference of each clip, a little to the left of its mean."""
+    mine, theirs = (
+        {row.clip: row.values.get(metric, np.nan) for row in rows if row.arm == name}
+        for name in (arm, baseline)
+    )
+    found = [mine[clip] - theirs[clip] for clip in mine if clip in theirs]
+    axes.plot(np.full(len(found), place - 0.16), found, "o", color=GREY, alpha=0.4, markersize=3)
 
 
 def _interval(axes: Axes, place: int, found: Interval, color: str, sign: str) -> None:

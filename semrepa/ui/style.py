@@ -264,6 +264,10 @@ _WORDS = {
     "id_consecutive": "ID frame to frame ↑",
     "detection_rate": "faces found ↑",
     "abs_rel": "depth error (AbsRel) ↓",
+    "depth_error": "depth error ↓",
+    "depth_abs_rel": "depth error (AbsRel) ↓",
+    "lpips_alex": "LPIPS (alex) ↓",
+    "lpips_vgg": "LPIPS (vgg) ↓",
     "delta": "depth within 1.25 ↑",
     "psnr": "PSNR in dB ↑",
     "ssim": "SSIM ↑",
@@ -272,7 +276,8 @@ _WORDS = {
 
 def label_name(name: str) -> str:
     """Turn the name of a number into words, with an arrow towards better where it is a score."""
-    return _WORDS.get(name, name.replace("_", " "))
+    bare, bracket, kind = name.partition(" (")
+    return _WORDS.get(bare, bare.replace("_", " ")) + bracket + kind
 
 
 def squeezed(text: str, most: int) -> str:

@@ -1,8 +1,9 @@
 """The networks that judge videos, as a config names them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from semrepa.config import Config, override
 from semrepa.models.judges.clip import Clip
@@ -16,6 +17,10 @@ from semrepa.weights.kinds import kind_of, weakest
 from semrepa.weights.message import WeightsError, complaint
 from semrepa.weights.places import Finding
 from semrepa.weights.roles import Role
+
+JudgeName = Literal["perceptual", "inception", "flow", "text"]
+JUDGE_NAMES: tuple[JudgeName, ...] = get_args(JudgeName)
+"""Who can judge; in the order in which missing weights are listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +55,57 @@ def load_judges(cfg: Config) -> Judges:
     Raises:
         WeightsError: weights are missing in `full`, or are not what they should be; lists all of them.
     """
-    roles: list[Role] = ["lpips_backbone", "lpips_heads", "inception", "clip"]
-    if cfg.metrics.flow != "dis":
-        roles.append("raft")
-    found = _found(cfg, roles)
-    paths = {role: finding.path for role, finding in found.items()}
-    kinds = {role: kind_of(cfg, role, path) for role, path in paths.items() if path}
-    of_lpips: Kind | None = weakest(kinds.get(role) for role in ("lpips_backbone", "lpips_heads"))
-    lpips_files: dict[str, Path | None] = {
-        "backbone": paths["lpips_backbone"],
-        "heads": paths["lpips_heads"],
-    }
-    device, flow = pick_device(), cfg.metrics.flow
+    check_judges(cfg)
     return Judges(
-        perceptual=Lpips(cfg.metrics.lpips, **lpips_files, kind=of_lpips).to(device),
-        inception=FidInception(paths["inception"], kind=kinds.get("inception")).to(device),
-        flow=DisFlow()
-        if flow == "dis"
-        else RaftFlow(flow, file=paths["raft"], kind=kinds.get("raft")).to(device),
-        text=Clip(paths["clip"], kind=kinds.get("clip")).to(device),
+        perceptual=load_perceptual(cfg),
+        inception=load_inception(cfg),
+        flow=load_flow(cfg),
+        text=load_text(cfg),
     )
+
+
+def check_judges(cfg: Config, names: Collection[JudgeName] = JUDGE_NAMES) -> None:
+    """Look for the weights of some judges before any of them is loaded.
+
+    Args:
+        cfg: resolved config.
+        names: which judges.
+
+    Raises:
+        WeightsError: as `load_judges`.
+    """
+    _found(cfg, [role for name in JUDGE_NAMES if name in names for role in _roles(cfg, name)])
+
+
+def load_perceptual(cfg: Config) -> Lpips:
+    """Load LPIPS alone, as `load_judges` does."""
+    found = _found(cfg, _roles(cfg, "perceptual"))
+    kinds = [kind_of(cfg, role, finding.path) for role, finding in found.items() if finding.path]
+    files: dict[str, Path | None] = {
+        "backbone": found["lpips_backbone"].path,
+        "heads": found["lpips_heads"].path,
+    }
+    return Lpips(cfg.metrics.lpips, **files, kind=weakest(kinds)).to(pick_device())
+
+
+def load_inception(cfg: Config) -> FidInception:
+    """Load FID's Inception alone, as `load_judges` does."""
+    path, kind = _file(cfg, "inception")
+    return FidInception(path, kind=kind).to(pick_device())
+
+
+def load_flow(cfg: Config) -> RaftFlow | DisFlow:
+    """Load the optical flow alone, as `load_judges` does."""
+    if cfg.metrics.flow == "dis":
+        return DisFlow()
+    path, kind = _file(cfg, "raft")
+    return RaftFlow(cfg.metrics.flow, file=path, kind=kind).to(pick_device())
+
+
+def load_text(cfg: Config) -> Clip:
+    """Load CLIP alone, as `load_judges` does."""
+    path, kind = _file(cfg, "clip")
+    return Clip(path, kind=kind).to(pick_device())
 
 
 def with_second_face(cfg: Config) -> Config:
@@ -88,6 +124,23 @@ def with_second_face(cfg: Config) -> Config:
     if not found["second_face"].is_fine:
         raise WeightsError(complaint(cfg, found))
     return override(cfg, {"face.pack": str(found["second_face"].path), "face.sha256": None})
+
+
+def _roles(cfg: Config, name: JudgeName) -> list[Role]:
+    """Whose weights a judge rests on."""
+    roles: dict[JudgeName, list[Role]] = {
+        "perceptual": ["lpips_backbone", "lpips_heads"],
+        "inception": ["inception"],
+        "flow": [] if cfg.metrics.flow == "dis" else ["raft"],
+        "text": ["clip"],
+    }
+    return roles[name]
+
+
+def _file(cfg: Config, role: Role) -> tuple[Path | None, Kind | None]:
+    """Where the weights of a role lie, and their kind; nothing where random ones stand in."""
+    path = _found(cfg, [role])[role].path
+    return path, kind_of(cfg, role, path) if path else None
 
 
 def _found(cfg: Config, roles: list[Role]) -> Mapping[Role, Finding]:

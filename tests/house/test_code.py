@@ -18,7 +18,7 @@ ROWS = [
     {"data", "losses", "diffusion", "depth", "sliding"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
-    {"ui", "miniature"},
+    {"ui", "miniature", "evaluation"},
     {"headless"},
 ]
 ROW = {part: number for number, row in enumerate(ROWS) for part in row}
@@ -42,6 +42,7 @@ SIBLINGS = {
     ("generate", "weights"),
     ("runs", "generate"),
     ("runs", "weights"),
+    ("ui", "evaluation"),
 }
 
 # Who may import a heavy package. The official model classes have their own rule below.
@@ -57,11 +58,11 @@ OWNERS = {
     "onnxruntime": ("teachers/", "miniature/"),
     "papermill": ("headless/",),
     "plotly": ("ui/",),
-    "pyarrow": ("data/manifest.py", "data/manifest_files.py"),
+    "pyarrow": ("data/manifest.py", "data/manifest_files.py", "evaluation/parquet.py"),
     "torchvision": ("models/judges/", "teachers/people.py"),
     "ray": ("prepare/cluster.py", "prepare/laptop.py"),
 }
-WITH_FIGURES = {"analysis/__main__.py", "miniature/table3.py"}
+WITH_FIGURES = {"analysis/__main__.py", "evaluation/__main__.py", "miniature/table3.py"}
 """Commands that draw: they may import `ui`, and nothing may import them."""
 COMMAND_LINES = ("__main__.py", "miniature/samples.py", "miniature/table3.py")
 

@@ -119,3 +119,11 @@ def test_kinds_of_networks_survive_a_file(tmp_path):
     rows = judged("random")
     lines = write_scores(tmp_path / "scores.jsonl", rows).read_text().splitlines()
     assert [ClipScores(**json.loads(line)) for line in lines] == rows
+
+
+def test_a_mean_over_fewer_clips_says_over_how_many():
+    rows = scores("base", [0.5, math.nan, 0.5])
+    rows = [ClipScores(**{**vars(row), "values": {**row.values, "psnr": 20.0}}) for row in rows]
+    (row,) = report_rows(rows)
+    assert row["ssim"] == "0.500 [0.500, 0.500] n=2"
+    assert row["psnr"] == "20.000 [20.000, 20.000]" and row["clips"] == 3

@@ -11,7 +11,7 @@ from diffusers import CogVideoXTransformer3DModel
 from semrepa.config import override
 from semrepa.data.video import read_clip
 from semrepa.generate import generate
-from semrepa.runs import MODELS, Pair, Sampling, check_run, make_run, read_run
+from semrepa.runs import MODELS, Pair, Sampling, check_run, made_from, make_run, read_record, read_run
 from semrepa.runs.making import resized
 from semrepa.weights import WeightsError
 from tests.runs.clips import SIZE, moving
@@ -179,3 +179,18 @@ def test_weights_that_are_missing_or_half_there_stop_before_anything_is_made(cfg
 
 def test_models_are_those_that_the_paper_compares_and_diffusers_can_run():
     assert MODELS == ("base", "finetuned", "svd", "i2vgen-xl")
+
+
+def test_a_lora_has_a_record_like_any_transformer(cfg, tmp_path):
+    (tmp_path / "run" / "lora").mkdir(parents=True)
+    (tmp_path / "run" / "lora" / "pytorch_lora_weights.safetensors").write_bytes(b"weights")
+    record = made_from(cfg, "finetuned", transformer=tmp_path / "run")
+    assert len(record["weights"]["transformer"]) == 64
+    assert record["weights"]["model"] == made_from(cfg, "base")["weights"]["model"]
+
+
+def test_a_record_is_read_back_or_said_to_be_none(cfg, tmp_path):
+    assert read_record(tmp_path) is None
+    (tmp_path / "made_from.json").write_text("[]")
+    with pytest.raises(ValueError, match="without a JSON object"):
+        read_record(tmp_path)

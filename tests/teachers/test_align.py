@@ -3,9 +3,10 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+import torch
 from insightface.utils import face_align
 
-from semrepa.teachers.align import CROP, TEMPLATE, aligned_crop, similarity
+from semrepa.teachers.align import CROP, TEMPLATE, aligned_crop, face_crops, similarity
 
 
 def test_similarity_undoes_a_known_turn_scale_and_shift() -> None:
@@ -32,3 +33,12 @@ def test_points_that_fix_no_turn_are_refused() -> None:
         similarity(np.ones((5, 2), np.float32))
     with pytest.raises(ValueError, match=r"got points of shape \(4, 2\)"):
         similarity(TEMPLATE[:4])
+
+
+def test_crops_of_a_clip_are_black_without_a_face():
+    frames = torch.randint(0, 256, (2, 3, 150, 150), dtype=torch.uint8)
+    points = torch.full((2, 5, 2), torch.nan)
+    points[1] = torch.from_numpy(TEMPLATE) + 20
+    crops = face_crops(frames, points)
+    assert not crops[0].any()
+    assert torch.equal(crops[1], frames[1, :, 20:132, 20:132])
