@@ -35,9 +35,7 @@ def copy_notebooks(source: Path, target: Path) -> dict[str, Outcome]:
     """
     found = sorted(source.glob("*.ipynb"))
     if not found:
-        raise FileNotFoundError(
-            f"notebooks: got {source} with none in it; run this from the kit's own folder"
-        )
+        raise FileNotFoundError(f"notebooks: got {source} with none in it; run this in the kit's folder")
     (target / RECORD).mkdir(parents=True, exist_ok=True)
     return {path.name: _copy(path, target / path.name, target / RECORD / path.stem) for path in found}
 
