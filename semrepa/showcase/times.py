@@ -119,6 +119,7 @@ def _on(kind: str, found: Mapping[str, Any] | None) -> str:
     where = found.get("device") or "on a GPU" if kind == "cuda" else where
     load = found.get("load")
     company = ", with other work on the machine" if load and cores and load > BUSY * cores else ""
+    company = ", load not recorded" if load is None else company
     return f"{took} {where} ({found['date']}{company})"
 
 
