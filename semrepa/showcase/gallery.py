@@ -72,7 +72,7 @@ def gallery_page(folder: Path, notebooks: Path) -> str:
     """
     parts = [
         "# Gallery",
-        "One picture per notebook, taken from executed ones and labelled with the kind of weights behind them. "
+        "One picture per notebook, from executed ones, labelled with the kind of weights behind it. "
         "Made by `make gallery` (`python -m semrepa.showcase runs/demo`); nothing here is edited by hand.",
     ]
     up = Path(*[".."] * len(folder.parts)) / notebooks if not folder.is_absolute() else notebooks

@@ -1,4 +1,4 @@
-"""What README, docs and notebooks promise is there: links, commands and their options, quoted messages, times."""
+"""What README, docs and notebooks promise is there: links, commands, settings, quoted messages, times."""
 
 import argparse
 import ast
@@ -36,7 +36,8 @@ def commands(text):
     lines = [line for block in BLOCKS.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     found = [line[line.index("python -m semrepa") :] for line in lines if "python -m semrepa" in line]
     found += [" ".join(command.split()) for command in INLINE.findall(BLOCKS.sub("", text))]
-    return [shlex.split(re.split(r" (?:>|2>|&)", command)[0], comments=True) for command in found]
+    found = [re.sub(r"\bN\b", "1", re.split(r" (?:>|2>|&)", command)[0]) for command in found]  # N: any number
+    return [shlex.split(command, comments=True) for command in found]
 
 
 ALL_COMMANDS = [

@@ -118,7 +118,7 @@ def test_the_toy_does_without_the_library_until_it_is_compared():
         for k, cell in enumerate(cells)
         if re.search(r"^\s*(from|import) semrepa", cell.source, re.MULTILINE)
     ]
-    assert users == [len(cells) - 3], "one cell imports the library, for the comparison at the end"
+    assert users == [len(cells) - 4], "one cell imports the library, for the comparison at the end"
 
 
 def test_notebooks_end_with_what_was_learned_and_three_things_to_try(path, notebook):
