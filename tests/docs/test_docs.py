@@ -36,7 +36,9 @@ def commands(text):
     lines = [line for block in BLOCKS.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     found = [line[line.index("python -m semrepa") :] for line in lines if "python -m semrepa" in line]
     found += [" ".join(command.split()) for command in INLINE.findall(BLOCKS.sub("", text))]
-    found = [re.sub(r"\bN\b", "1", re.split(r" (?:>|2>|&)", command)[0]) for command in found]  # N: any number
+    found = [
+        re.sub(r"\bN\b", "1", re.split(r" (?:>|2>|&)", command)[0]) for command in found
+    ]  # N: any number
     return [shlex.split(command, comments=True) for command in found]
 
 
