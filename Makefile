@@ -16,7 +16,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 1000000000
 export MALLOC_TRIM_THRESHOLD_ ?= 2000000000
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo lab notebooks test check weights samples clean help
+.PHONY: setup demo lab notebooks gallery test check weights samples clean help
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,6 +37,9 @@ lab: $(READY)  ## open copies of the notebooks in JupyterLab; yours to edit, in 
 
 notebooks: $(READY)  ## run notebooks: NOTEBOOKS=notebooks/06_dit_finetuning.ipynb PRESET=full RUN_DIR=runs/x
 	$(BIN)/python -m semrepa.headless $(NOTEBOOKS) --preset $(PRESET) --run-dir $(RUN_DIR)
+
+gallery: $(READY)  ## pictures and times of runs/demo into docs/gallery and the notebooks (after make demo)
+	$(BIN)/python -m semrepa.showcase runs/demo
 
 test: $(READY)  ## all tests, notebooks included; TESTS="tests/test_losses.py -x" for some
 	$(BIN)/python -m pytest -rs $(TESTS)

@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import logging
 import math
+import os
 import platform
 import random
 import subprocess
@@ -115,6 +116,24 @@ def versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = None
     return found
+
+
+def machine() -> dict[str, str | int | float | None]:
+    """What this process runs on, to judge times by.
+
+    Returns:
+        `kind` ("cpu" or "cuda"), `device` (name of the GPU), `cores`, and `load`: processes that waited for a
+        core in the last minute, on average; None where the system does not tell.
+    """
+    import torch
+
+    kind = pick_device().type
+    return {
+        "kind": kind,
+        "device": torch.cuda.get_device_name() if kind == "cuda" else None,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+    }
 
 
 def _commit() -> str | None:
@@ -263,6 +282,7 @@ def write_run_json(
         "artefacts": {_inside(folder, Path(path)): sha256_of(path) for path in artefacts},
         "upstream": sorted(upstream),
         "versions": versions(),
+        "machine": machine(),
         "config": config,
     }
     return write_json(folder / "run.json", record)

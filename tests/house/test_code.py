@@ -19,7 +19,7 @@ ROWS = [
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
     {"ui", "miniature", "evaluation"},
-    {"headless"},
+    {"headless", "showcase"},
 ]
 ROW = {part: number for number, row in enumerate(ROWS) for part in row}
 SIBLINGS = {

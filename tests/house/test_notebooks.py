@@ -20,7 +20,10 @@ EXPECTED = [
     "06_dit_finetuning",
     "07_generation",
     "08_evaluation",
+    "10_method_from_scratch",
 ]
+FROM_SCRATCH = "10_method_from_scratch"
+"""Does without the library, to show what is in it; so it may define functions."""
 COMMON = ["preset", "run_dir", "seed", "overrides"]
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
@@ -91,11 +94,11 @@ def test_parameters_are_commented_literals(notebook):
     assert len(comments) >= len(names), "papermill shows the trailing comment as help"
 
 
-def test_notebooks_only_call_the_library(notebook):
+def test_notebooks_only_call_the_library(path, notebook):
     for cell in code_cells(notebook):
         tree = ast.parse(cell.source)  # magics and shell lines do not parse
         kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        assert not any(isinstance(node, kinds) for node in ast.walk(tree)), (
+        assert path.stem == FROM_SCRATCH or not any(isinstance(node, kinds) for node in ast.walk(tree)), (
             f"move it to the library:\n{cell.source}"
         )
         assert sum(bool(line.strip()) for line in cell.source.splitlines()) <= 15, f"too long:\n{cell.source}"
@@ -106,3 +109,22 @@ def test_only_the_papers_and_kits_own_things_are_linked(path, notebook):
     targets = [target for target in re.findall(r"\]\(([^)#]+)", text) if "://" not in target]
     missing = [target for target in targets if not (path.parent / target).exists()]
     assert not missing, f"links to nothing: {missing}"
+
+
+def test_the_toy_does_without_the_library_until_it_is_compared():
+    cells = code_cells(nbformat.read(FOLDER / f"{FROM_SCRATCH}.ipynb", as_version=4))
+    users = [
+        k
+        for k, cell in enumerate(cells)
+        if re.search(r"^\s*(from|import) semrepa", cell.source, re.MULTILINE)
+    ]
+    assert users == [len(cells) - 4], "one cell imports the library, for the comparison at the end"
+
+
+def test_notebooks_end_with_what_was_learned_and_three_things_to_try(path, notebook):
+    (closing,) = [cell.source for cell in notebook.cells if "Three things to try" in cell.source]
+    assert "## What we learned" in closing
+    things = re.findall(r"^(\d)\. (.*)", closing.partition("Three things to try")[2], re.MULTILINE)
+    assert [number for number, _ in things] == ["1", "2", "3"]
+    if path.stem != "08_evaluation":
+        assert all("`" in thing for _, thing in things), "each is a parameter to change"
