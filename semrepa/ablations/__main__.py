@@ -2,6 +2,7 @@ r"""Table 2 from the command line.
 
     python -m semrepa.ablations aligner --run-dir runs/ablations -o pretrain_structure.steps=600
     python -m semrepa.ablations run --preset mini --seeds 0 1 2 --run-dir runs/ablations
+    python -m semrepa.ablations table --run-dir runs/ablations
 
 The same command goes on where it was stopped; cells that are done are passed over.
 """
@@ -14,13 +15,13 @@ from pathlib import Path
 
 from semrepa.ablations.aligner import depth_errors, train_noisy_aligner
 from semrepa.ablations.cells import STEPS, run_cells
+from semrepa.ablations.collate import CLIPS
 from semrepa.ablations.grid import ARMS, chosen
 from semrepa.ablations.losses import unreadable
+from semrepa.ablations.pages import write_tables
 from semrepa.ablations.settings import Setting
-from semrepa.config import Config, configure
+from semrepa.config import configure
 from semrepa.config.strict import read_pair
-from semrepa.data.index import ClipRow
-from semrepa.data.store import FeatureStore
 from semrepa.models.quiet import quiet
 from semrepa.models.structure import StructureAligner
 from semrepa.prepare import ensure_rows, prepare
@@ -28,8 +29,8 @@ from semrepa.runtime import seed_everything, write_json
 
 log = logging.getLogger("semrepa.ablations")
 
-ALIGNER, CLIPS = "noisy_aligner.json", "clips.json"
-"""Files of the ablations: what the noisy aligner can do, and clips on which the aligners fail."""
+ALIGNER = "noisy_aligner.json"
+"""File of the ablations that says what the noisy aligner can do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     log.setLevel(logging.INFO)
     try:
-        cfg = configure(options.preset, dict(map(read_pair, options.override)))
-        setting = open_setting(cfg, options)
-        _aligner(setting) if options.command == "aligner" else _run(setting, options)
+        {"aligner": _aligner, "run": _run, "table": _table}[options.command](options)
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -79,8 +78,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--arms", nargs="+", choices=names, help="lines of the table; default: all")
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     run.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="what is done; default: all")
-    for command in (aligner, run):
+    tables = commands.add_parser("table", help="collate the cells that are done")
+    for command in (aligner, run, tables):
         command.add_argument("--run-dir", type=Path, default=Path("runs/ablations"), help="runs/ablations")
+    for command in (aligner, run):
         command.add_argument("--cache", type=Path, default=Path("runs/cache"), help="clips and features")
         command.add_argument("--preset", default="mini", help="mini (default) or full")
         command.add_argument("--clips", type=int, help="only the first held-out clips")
@@ -91,50 +92,24 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def open_setting(cfg: Config, options: argparse.Namespace) -> Setting:
+def open_setting(options: argparse.Namespace) -> Setting:
     """Clips and features of all cells, prepared once.
 
     Args:
-        cfg: config.
         options: of the command line.
 
     Returns:
         What the cells share.
     """
+    cfg = configure(options.preset, dict(map(read_pair, options.override)))
     rows = ensure_rows(cfg, options.cache)
     store = prepare(cfg, rows, options.cache)
     kept = [row for row in rows if store.has(row.id)]
-    return make_setting(cfg, store, kept, options.run_dir, clips=options.clips, noisy=options.noisy_aligner)
+    return Setting.of(cfg, store, kept, options.run_dir, clips=options.clips, noisy=options.noisy_aligner)
 
 
-def make_setting(
-    cfg: Config,
-    store: FeatureStore,
-    rows: Sequence[ClipRow],
-    folder: Path,
-    *,
-    clips: int | None = None,
-    noisy: Path | None = None,
-) -> Setting:
-    """Share clips out.
-
-    Args:
-        cfg: config.
-        store: prepared features.
-        rows: clips that the store has.
-        folder: folder of the ablations.
-        clips: how many held-out clips; None: all.
-        noisy: folder of a noisy aligner.
-
-    Returns:
-        What the cells share.
-    """
-    train = tuple(row.id for row in rows if row.split == "train")
-    heldout = tuple(row for row in rows if row.split == "heldout")[:clips]
-    return Setting(cfg=cfg, store=store, train_ids=train, heldout=heldout, folder=folder, noisy=noisy)
-
-
-def _aligner(setting: Setting) -> None:
+def _aligner(options: argparse.Namespace) -> None:
+    setting = open_setting(options)
     seed_everything(setting.cfg.seed)
     clips = {"train_ids": setting.train_ids, "heldout_ids": setting.heldout_ids}
     for step in train_noisy_aligner(setting.cfg, setting.store, setting.folder, **clips):
@@ -147,13 +122,17 @@ def _aligner(setting: Setting) -> None:
         log.info("t = %d: %s", level, ", ".join(f"{name} {value:.3f}" for name, value in errors.items()))
 
 
-def _run(setting: Setting, options: argparse.Namespace) -> None:
-    arms = chosen(options.arms)
+def _run(options: argparse.Namespace) -> None:
+    arms, setting = chosen(options.arms), open_setting(options)
     for cell in run_cells(setting, arms, options.seeds, options.steps):
         log.info("done: seed %d, %s", cell.seed, cell.arm.title)
     if not (setting.folder / CLIPS).is_file():
         clips = unreadable(setting.cfg, setting.store, setting.train_ids, setting.heldout_ids)
         write_json(setting.folder / CLIPS, clips)
+
+
+def _table(options: argparse.Namespace) -> None:
+    print(write_tables(options.run_dir))
 
 
 if __name__ == "__main__":

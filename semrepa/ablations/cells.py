@@ -1,4 +1,4 @@
-"""Running cells: train, measure losses, make videos; each step is done once and taken up where it stopped."""
+"""Running cells: train, measure losses, make videos, score them; no step is done twice."""
 
 import json
 import logging
@@ -10,20 +10,21 @@ from typing import Any, Literal, get_args
 
 from semrepa.ablations.grid import Arm
 from semrepa.ablations.losses import clean_formulation, heldout_losses
+from semrepa.ablations.scores import groups_of, to_plain
 from semrepa.ablations.settings import Setting, check_arms, describe, fingerprint
 from semrepa.provenance import sha256_of
-from semrepa.runs import make_run
+from semrepa.runs import make_run, read_run
 from semrepa.runtime import write_json
 from semrepa.training.finetune import finetune
 from semrepa.weights import check_weights
 
 log = logging.getLogger(__name__)
 
-Step = Literal["training", "losses", "videos"]
+Step = Literal["training", "losses", "videos", "scores"]
 STEPS: tuple[Step, ...] = get_args(Step)
 """What is done for a cell, in this order."""
-RECORD, LOSSES, VIDEOS = "cell.json", "losses.json", "videos"
-"""In the folder of a cell: what it is of and how far it is, its held-out losses, and its videos."""
+RECORD, LOSSES, VIDEOS, SCORES = "cell.json", "losses.json", "videos", "scores.json"
+"""In the folder of a cell: what it is of and how far it is, held-out losses, videos and their scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ def run_cell(setting: Setting, arm: Arm, seed: int, steps: Sequence[Step] = STEP
         "training": _train,
         "losses": _losses,
         "videos": _videos,
+        "scores": _scores,
     }
     for step in (step for step in STEPS if step in steps and step not in record["seconds"]):
         began = time.perf_counter()
@@ -162,3 +164,10 @@ def _videos(setting: Setting, cell: Cell) -> None:
     model, transformer = ("base", None) if base else ("finetuned", cell.training)
     for pair in make_run(cfg, model, setting.heldout, cell.folder / VIDEOS, transformer=transformer):
         log.debug("made %s", pair.file)
+
+
+def _scores(setting: Setting, cell: Cell) -> None:
+    cfg = setting.config(cell.arm, cell.seed)
+    videos = read_run(cell.folder / VIDEOS, setting.heldout, cfg.video, seeds=cfg.generate.seeds)
+    found = setting.scorer.score(cell.arm.name, videos)
+    write_json(cell.folder / SCORES, to_plain(found, groups_of(cfg)))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from semrepa.ablations.cells import LOSSES, RECORD, read_record
+from semrepa.ablations.cells import LOSSES, RECORD, SCORES, read_record
 from semrepa.ablations.grid import ARMS
 from semrepa.ablations.statistics import Estimate, Values, estimate
 from semrepa.provenance import Kind, Provenance, require_one_provenance
 
-SCORES = "scores.json"
-"""In the folder of a cell: scores of its videos."""
+CLIPS, RECORDED = "clips.json", "table.json"
+"""In the folder of the ablations: clips on which the aligners fail, and all numbers collated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def collate(folder: Path | str) -> Collated:
         clips=tuple(clips),
         values={arm: _stack([numbers[arm, seed][0] for seed in seeds], clips) for arm in arms},
         sets={arm: _stack([{"": numbers[arm, seed][1]} for seed in seeds], [""]) for arm in arms},
-        unreadable={name: tuple(found) for name, found in _read(folder / "clips.json", {}).items()},
+        unreadable={name: tuple(found) for name, found in _read(folder / CLIPS, {}).items()},
     )
 
 
@@ -130,7 +130,10 @@ def _check_alike(cells: Mapping[tuple[str, int], tuple[Path, dict[str, Any]]]) -
         shared = {key: made_from[key] for key in ("protocol", "store", "train", "heldout")}
         shared["weights"] = {role: made_from["weights"][role] for role in ("model", "face", "identity")}
         shared["sampling"] = {k: v for k, v in made_from["config"]["generate"].items() if k != "seeds"}
-        shared["judges"] = _read(path / LOSSES, {})["judges"]
+        shared["judges of losses"] = _read(path / LOSSES, {})["judges"]
+        if "scores" in record["seconds"]:
+            scores = _read(path / SCORES, {})
+            shared["judges of scores"] = scores["judges"], scores["groups"]
         if "finetune" in made_from["config"]:
             shared["finetune"] = made_from["config"]["finetune"]
         for key, value in shared.items():
@@ -165,8 +168,9 @@ def _stack(
     }
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _number(value: float | str | None) -> float:
+    """A number as a file has it; "nan" and null stand for none."""
+    return float("nan") if value is None else float(value)
 
 
 def _read(file: Path, otherwise: Any) -> Any:

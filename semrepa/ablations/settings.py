@@ -4,14 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from semrepa.ablations.aligner import aligner_folder
 from semrepa.ablations.grid import Arm
+from semrepa.ablations.scores import groups_of
 from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
 from semrepa.data.store import FeatureStore
+from semrepa.evaluation import Scorer
 from semrepa.provenance import Kind, Provenance, run_kind
 from semrepa.weights import ROLES, check_weights
 
@@ -42,10 +45,43 @@ class Setting:
     noisy: Path | None = None
     """Structure aligner for noisy latents; None: that of `folder`, see `train_noisy_aligner`."""
 
+    @classmethod
+    def of(
+        cls,
+        cfg: Config,
+        store: FeatureStore,
+        rows: Sequence[ClipRow],
+        folder: Path,
+        *,
+        clips: int | None = None,
+        noisy: Path | None = None,
+    ) -> "Setting":
+        """Share clips out.
+
+        Args:
+            cfg: config.
+            store: prepared features.
+            rows: clips that the store has.
+            folder: folder of the ablations.
+            clips: how many held-out clips; None: all.
+            noisy: folder of a noisy aligner.
+
+        Returns:
+            What the cells share.
+        """
+        train = tuple(row.id for row in rows if row.split == "train")
+        heldout = tuple(row for row in rows if row.split == "heldout")[:clips]
+        return cls(cfg=cfg, store=store, train_ids=train, heldout=heldout, folder=folder, noisy=noisy)
+
     @property
     def heldout_ids(self) -> list[str]:
         """Names of the held-out clips."""
         return [row.id for row in self.heldout]
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Scores videos of the held-out clips; loaded once, since it keeps what it finds out about them."""
+        return Scorer(self.cfg, self.heldout, groups_of(self.cfg))
 
     @property
     def noisy_aligner(self) -> Path:
