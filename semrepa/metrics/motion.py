@@ -8,6 +8,7 @@ them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from semrepa.metrics.distances import SetScore, fid
-from semrepa.metrics.features import FeatureNetwork, FeatureSet, extract
+from semrepa.metrics.features import FeatureNetwork, FeatureSet, extract, join
 from semrepa.metrics.image import AnyFrames, Content, inside, to_bytes
 from semrepa.provenance import Provenance, run_kind
 
@@ -136,18 +137,37 @@ def motion_features(
         )
     if painting not in ("fixed", "frame"):
         raise ValueError(f"got painting={painting!r}; expected 'fixed' or 'frame'")
-    painted: list[list[Tensor]] = [[], []]
-    for pair in zip(inside(to_bytes(frames), content), inside(to_bytes(truth), content), strict=True):
-        flows = [flow(clip) for clip in pair]
+    found: list[list[FeatureSet]] = [[], []]
+    pairs = zip(inside(to_bytes(frames), content), inside(to_bytes(truth), content), clips, strict=True)
+    for made, true, clip in pairs:
+        flows = [flow(video) for video in (made, true)]
         radius = fast(flows[1]) if painting == "fixed" else None
-        for pictures, found in zip(painted, flows, strict=True):
-            pictures.append(paint(found, radius))
-    made = [extract(torch.stack(pictures), network, clips, skip_first=False) for pictures in painted]
-    record = _joint(flow, network, painting)
-    scored, true = (
-        FeatureSet(values=part.values, clips=part.clips, owner=part.owner, provenance=record) for part in made
-    )
-    return scored, true
+        for sets, each in zip(found, flows, strict=True):
+            sets.append(painted_features(each, flow, network, clip, radius=radius))
+    scored, real = (join(sets) for sets in found)
+    return scored, real
+
+
+def painted_features(
+    found: Flow, flow: FlowNetwork, network: FeatureNetwork, clip: str, *, radius: float | None
+) -> FeatureSet:
+    """Features of the painted flow of one video.
+
+    Args:
+        found: its flow.
+        flow: what has found it.
+        network: what describes the pictures.
+        clip: name of the clip.
+        radius: length in full colour, `fast` of the true video's flow; None: the longest of each frame.
+
+    Returns:
+        One row for each flow, with the record of flow, painting and network.
+
+    Raises:
+        ValueError: as `paint` and `extract` say.
+    """
+    seen = extract(paint(found, radius)[None], network, [clip], skip_first=False)
+    return replace(seen, provenance=_joint(flow, network, "frame" if radius is None else "fixed"))
 
 
 def name_of(flow: FlowNetwork, painting: Painting = "fixed") -> str:

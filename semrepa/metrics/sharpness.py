@@ -59,28 +59,6 @@ def cpbd(frames: AnyFrames, *, content: Content | None = None) -> PerFrame:
     return torch.tensor(scores, device=frames.device).view(frames.shape[:2])
 
 
-def cpbd_distance(frames: AnyFrames, reference: AnyFrames, *, content: Content | None = None) -> PerFrame:
-    """How far the sharpness of each frame is from that of the true one: 0 is best.
-
-    Args:
-        frames: video to score.
-        reference: true video, of any size.
-        content: the picture inside its padding, in both.
-
-    Returns:
-        |CPBD - CPBD of the truth|, (b, n).
-
-    Raises:
-        ValueError: the videos differ in clips or length, or as `cpbd` says.
-    """
-    if frames.shape[:2] != reference.shape[:2]:
-        raise ValueError(
-            f"got {tuple(frames.shape[:2])} clips and frames and {tuple(reference.shape[:2])} of reference; "
-            "expected equal numbers; cut both to one length"
-        )
-    return (cpbd(frames, content=content) - cpbd(reference, content=content)).abs()
-
-
 def _luma(picture: UInt8[np.ndarray, "3 H W"]) -> Luma:
     """Luma in whole grey levels, with the weights and rounding of most image readers (ITU-R 601)."""
     red, green, blue = picture.astype(np.uint32)

@@ -18,7 +18,7 @@ ROWS = [
     {"data", "losses", "diffusion", "depth", "sliding"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
-    {"ui", "miniature"},
+    {"ui", "miniature", "evaluation"},
     {"headless"},
 ]
 ROW = {part: number for number, row in enumerate(ROWS) for part in row}
