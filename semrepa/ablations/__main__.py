@@ -127,7 +127,9 @@ def _run(options: argparse.Namespace) -> None:
     for cell in run_cells(setting, arms, options.seeds, options.steps):
         log.info("done: seed %d, %s", cell.seed, cell.arm.title)
     if not (setting.folder / CLIPS).is_file():
-        clips = unreadable(setting.cfg, setting.store, setting.train_ids, setting.heldout_ids)
+        clips = unreadable(
+            setting.judging(setting.cfg.seed), setting.store, setting.train_ids, setting.heldout_ids
+        )
         write_json(setting.folder / CLIPS, clips)
 
 

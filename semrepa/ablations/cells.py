@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from semrepa.ablations.grid import Arm
-from semrepa.ablations.losses import clean_formulation, heldout_losses
+from semrepa.ablations.losses import heldout_losses
 from semrepa.ablations.scores import groups_of, to_plain
 from semrepa.ablations.settings import Setting, check_arms, describe, fingerprint
 from semrepa.provenance import sha256_of
@@ -151,7 +151,7 @@ def _train(setting: Setting, cell: Cell) -> None:
 
 def _losses(setting: Setting, cell: Cell) -> None:
     """Judge every arm alike: by the clean aligners, and where there is one, by the noisy aligner too."""
-    cfg, noisy = clean_formulation(setting.config(cell.arm, cell.seed)), setting.noisy_aligner
+    cfg, noisy = setting.judging(cell.seed), setting.noisy_aligner
     run, noisy = None if cell.arm.is_base else cell.training, noisy if noisy.is_dir() else None
     found = heldout_losses(cfg, setting.store, setting.heldout_ids, run=run, noisy=noisy)
     judges = {record.name: record.sha256 for record in check_weights(cfg, ("structure", "identity"))}

@@ -36,7 +36,7 @@ def heldout_losses(
     """Evaluate a transformer at nine fixed noise levels, with noise that depends on seed and clip only.
 
     Args:
-        cfg: names base model and clean aligners; its seed is that of the noise.
+        cfg: clean formulation; names base model and aligners, and its seed is that of the noise.
         store: prepared features.
         heldout_ids: clips.
         run: run folder of a fine-tuning; None: the base model.
@@ -47,7 +47,7 @@ def heldout_losses(
         `loss_struct_noisy` (Eq. 9), means over the noise levels, and each at one level, such as
         `loss_id@300`. A clip without a face has no `loss_id`.
     """
-    models = load_models(clean_formulation(cfg), {} if run is None else {"arm": run})
+    models = load_models(cfg, {} if run is None else {"arm": run})
     model = models[BASE if run is None else "arm"]
     other = None if noisy is None else _noisy_formulation(model, cfg, noisy)
     found: dict[str, dict[str, float]] = {}
@@ -63,12 +63,6 @@ def heldout_losses(
                     if face or name != "id":
                         found.setdefault(clip, {})[f"loss_{name}@{level}"] = value
     return {clip: _means(values) | values for clip, values in found.items()}
-
-
-def clean_formulation(cfg: Config) -> Config:
-    """The config with which every arm is judged: both losses on clean predictions, by the usual aligners."""
-    weights = {} if cfg.structure.input == "clean" else {"structure.weights": None}
-    return override(cfg, {"structure.input": "clean", **weights})
 
 
 def _noisy_formulation(model: CombinedObjective, cfg: Config, noisy: Path) -> CombinedObjective:
@@ -91,7 +85,7 @@ def unreadable(
     """Find held-out clips on whose true latents an aligner is no better than an answer without learning.
 
     Args:
-        cfg: names base model and clean aligners.
+        cfg: clean formulation; names base model and aligners.
         store: prepared features.
         train_ids: clips whose mean is such an answer.
         heldout_ids: clips to look at.
@@ -99,7 +93,7 @@ def unreadable(
     Returns:
         Error of the aligner by clip, for `loss_id` and `loss_struct`.
     """
-    model = load_models(clean_formulation(cfg), {})[BASE]
+    model = load_models(cfg, {})[BASE]
     size = cfg.finetune.batch_size
     batches = [clips.batch for clips in heldout_batches(store, heldout_ids, size)]
     readings = error_by_timestep({BASE: model}, batches, (), seed=cfg.seed)

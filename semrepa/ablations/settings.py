@@ -106,6 +106,17 @@ class Setting:
             changes["structure.weights"] = str(self._known_noisy(arm))
         return override(self.cfg, changes)
 
+    def judging(self, seed: int) -> Config:
+        """Config by which every arm is judged, however it was trained: that of the clean formulation.
+
+        Args:
+            seed: of the noise.
+
+        Returns:
+            The config.
+        """
+        return override(self.cfg, {"seed": seed, "structure.input": "clean"})
+
     def cell(self, arm: Arm, seed: int) -> Path:
         """Folder of a cell."""
         return self.folder / f"seed-{seed}" / arm.name
