@@ -127,10 +127,8 @@ def _run(options: argparse.Namespace) -> None:
     for cell in run_cells(setting, arms, options.seeds, options.steps):
         log.info("done: seed %d, %s", cell.seed, cell.arm.title)
     if not (setting.folder / CLIPS).is_file():
-        clips = unreadable(
-            setting.judging(setting.cfg.seed), setting.store, setting.train_ids, setting.heldout_ids
-        )
-        write_json(setting.folder / CLIPS, clips)
+        cfg, clips = setting.judging(setting.cfg.seed), (setting.train_ids, setting.heldout_ids)
+        write_json(setting.folder / CLIPS, unreadable(cfg, setting.store, *clips))
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from semrepa.ablations.cells import LOSSES, RECORD, SCORES, read_record
 from semrepa.ablations.grid import ARMS
-from semrepa.ablations.statistics import Estimate, Values, estimate
+from semrepa.ablations.statistics import Estimate, OfSets, Values, estimate
 from semrepa.provenance import Kind, Provenance, require_one_provenance
 
 CLIPS, RECORDED = "clips.json", "table.json"
@@ -29,8 +29,8 @@ class Collated:
     """Held-out clips."""
     values: Mapping[str, Mapping[str, Values]]
     """By arm and measure, one number for each seed and clip."""
-    sets: Mapping[str, Mapping[str, Values]]
-    """By arm and measure of whole sets of videos, such as `fid`: one number for each seed, (seeds, 1)."""
+    sets: Mapping[str, Mapping[str, OfSets]]
+    """By arm and measure of whole sets of videos, such as `fid`, one number for each seed."""
     unreadable: Mapping[str, tuple[str, ...]]
     """By loss, clips on whose true latents its aligner fails."""
 

@@ -16,6 +16,8 @@ from scipy.stats import t as student
 
 Values = Float[np.ndarray, "seeds clips"]
 """One number for each seed and clip; NaN where there is none."""
+OfSets = Float[np.ndarray, "seeds 1"]
+"""One number for each seed, of all clips together."""
 
 
 @dataclass(frozen=True, kw_only=True)

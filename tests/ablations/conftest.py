@@ -1,4 +1,4 @@
-"""Tiny parts of some ablations: store, base model, all three aligners, and true videos of the held-out clips."""
+"""Tiny parts of some ablations: store, base model, all three aligners, true videos of the held-out clips."""
 
 from pathlib import Path
 

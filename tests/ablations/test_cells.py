@@ -61,7 +61,7 @@ def test_a_cell_has_weights_losses_videos_and_scores(setting, with_pixels_only):
 
 
 def test_arms_see_the_same_noise(setting):
-    """Trained at a rate of 0 every arm is the base model, whose losses it then must have to the last digit."""
+    """Trained at a rate of 0 every arm is the base model, and must have its losses to the last digit."""
     still = changed(setting, finetune__lr=0.0)
     base, *others = run_cells(still, (BASE, PLAIN, NOISY, CLEAN), [0], QUICK)
     for cell in others:
