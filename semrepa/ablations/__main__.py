@@ -18,7 +18,7 @@ from semrepa.ablations.cells import STEPS, run_cells
 from semrepa.ablations.collate import CLIPS
 from semrepa.ablations.grid import ARMS, chosen
 from semrepa.ablations.losses import unreadable
-from semrepa.ablations.pages import write_tables
+from semrepa.ablations.pages import write_recording, write_tables
 from semrepa.ablations.settings import Setting
 from semrepa.config import configure
 from semrepa.config.strict import read_pair
@@ -79,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="default: 0 1 2")
     run.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS, help="what is done; default: all")
     tables = commands.add_parser("table", help="collate the cells that are done")
+    tables.add_argument("--record", type=Path, metavar="FILE", help="also write a small file of all numbers")
     for command in (aligner, run, tables):
         command.add_argument("--run-dir", type=Path, default=Path("runs/ablations"), help="runs/ablations")
     for command in (aligner, run):
@@ -133,6 +134,8 @@ def _run(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> None:
     print(write_tables(options.run_dir))
+    if options.record:
+        write_recording(options.run_dir, options.record)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from semrepa.provenance import sha256_of
 from semrepa.runs import make_run, read_run
 from semrepa.runtime import write_json
 from semrepa.training.finetune import finetune
+from semrepa.training.launch import launch
 from semrepa.weights import check_weights
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,12 @@ def _train(setting: Setting, cell: Cell) -> None:
     if cell.arm.is_base:
         return
     cfg = setting.config(cell.arm, cell.seed)
-    for step in finetune(cfg, setting.store, cell.training, train_ids=setting.train_ids):
+    if cfg.launch.where == "child":
+        child = launch("finetune", cfg, setting.store.folder, cell.training, rows=setting.train)
+        steps = child.steps()
+    else:
+        steps = finetune(cfg, setting.store, cell.training, train_ids=setting.train_ids)
+    for step in steps:
         log.debug("step %d: loss %.4f", step.step, step.loss)
 
 

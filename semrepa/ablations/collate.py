@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 from semrepa.ablations.cells import LOSSES, RECORD, SCORES, read_record
 from semrepa.ablations.grid import ARMS
 from semrepa.ablations.statistics import Estimate, OfSets, Values, estimate
-from semrepa.provenance import Kind, Provenance, require_one_provenance
+from semrepa.provenance import Kind, Provenance, mini_asset, require_one_provenance
+from semrepa.training.log import METRICS, read_metrics
 
 CLIPS, RECORDED = "clips.json", "table.json"
 """In the folder of the ablations: clips on which the aligners fail, and all numbers collated."""
@@ -33,6 +34,8 @@ class Collated:
     """By arm and measure of whole sets of videos, such as `fid`, one number for each seed."""
     unreadable: Mapping[str, tuple[str, ...]]
     """By loss, clips on whose true latents its aligner fails."""
+    pulls: Mapping[str, Mapping[str, tuple[float, ...]]] = field(default_factory=dict)
+    """By arm and loss (`diff`, `struct`, `id`), gradient norms of the weighted loss, where measured."""
 
     @property
     def arms(self) -> list[str]:
@@ -114,6 +117,7 @@ def collate(folder: Path | str) -> Collated:
         values={arm: _stack([numbers[arm, seed][0] for seed in seeds], clips) for arm in arms},
         sets={arm: _stack([{"": numbers[arm, seed][1]} for seed in seeds], [""]) for arm in arms},
         unreadable={name: tuple(found) for name, found in _read(folder / CLIPS, {}).items()},
+        pulls={arm: _pulls([cells[arm, seed][0] for seed in seeds]) for arm in arms},
     )
 
 
@@ -155,6 +159,14 @@ def _numbers(folder: Path, seed: int) -> tuple[dict[str, dict[str, float]], dict
     return by_clip, scores["sets"]
 
 
+def _pulls(cells: Sequence[Path]) -> dict[str, tuple[float, ...]]:
+    """Gradient norms that the trainings of an arm have measured, by loss."""
+    runs = [cell / "training" for cell in cells if (cell / "training" / METRICS).is_file()]
+    parts = [line.get("parts", {}) for run in runs for line in read_metrics(run)]
+    names = dict.fromkeys(name for part in parts for name in part if name.startswith("grad_"))
+    return {name.removeprefix("grad_"): tuple(part[name] for part in parts if name in part) for name in names}
+
+
 def _stack(
     seeds: Sequence[Mapping[str, Mapping[str, float | None]]], clips: Sequence[str]
 ) -> dict[str, Values]:
@@ -177,25 +189,27 @@ def _read(file: Path, otherwise: Any) -> Any:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else otherwise
 
 
-def to_record(found: Collated) -> dict[str, Any]:
+def to_record(found: Collated, names: Collection[str] | None = None) -> dict[str, Any]:
     """Plain values for a file: every number by seed and clip, from which all tables can be made again.
 
     Args:
         found: the numbers.
+        names: measures to keep; None: all.
 
     Returns:
-        What `from_record` takes; numbers to six digits, levels left out.
+        What `from_record` takes; numbers to five digits, noise levels left out.
     """
 
     def plain(values: Mapping[str, Values]) -> dict[str, Any]:
         return {
-            name: [[None if np.isnan(v) else float(f"{v:.6g}") for v in row] for row in each]
+            name: [[None if np.isnan(v) else float(f"{v:.5g}") for v in row] for row in each]
             for name, each in values.items()
-            if "@" not in name
+            if "@" not in name and (names is None or name in names)
         }
 
+    whole = ("kind", "seeds", "clips", "unreadable", "pulls")
     return {
-        **{k: v for k, v in asdict(found).items() if k in ("kind", "seeds", "clips", "unreadable")},
+        **{name: value for name, value in asdict(found).items() if name in whole},
         "values": {arm: plain(values) for arm, values in found.values.items()},
         "sets": {arm: plain(values) for arm, values in found.sets.items()},
     }
@@ -224,4 +238,20 @@ def from_record(record: Mapping[str, Any]) -> Collated:
         values=arrays(record["values"]),
         sets=arrays(record["sets"]),
         unreadable={name: tuple(found) for name, found in record["unreadable"].items()},
+        pulls={
+            arm: {name: tuple(norms) for name, norms in found.items()}
+            for arm, found in record["pulls"].items()
+        },
     )
+
+
+def recorded() -> Collated:
+    """The miniature experiment that comes with the kit, see docs/RESULTS.md: a recording, nothing is run.
+
+    Returns:
+        Its numbers.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    return from_record(json.loads(mini_asset("ablations.json").read_text(encoding="utf-8")))

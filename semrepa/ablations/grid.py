@@ -114,6 +114,10 @@ PAPER_TRUTH = {"cpbd": 0.5347, "text_score": 0.2897, "id_score": 0.6465}
 """What the paper reports for the true videos."""
 
 
+QUICK = ("base", "plain", "both")
+"""Arms that are enough for a look at how it works."""
+
+
 def chosen(names: Iterable[str] | None = None) -> tuple[Arm, ...]:
     """Choose arms by name.
 

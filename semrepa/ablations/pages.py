@@ -1,5 +1,6 @@
 """The collated table as files: all numbers as JSON, and tables in Markdown."""
 
+import json
 from pathlib import Path
 
 from semrepa.ablations.collate import RECORDED, Collated, collate, to_record
@@ -35,6 +36,18 @@ def write_tables(folder: Path | str) -> str:
     write_json(Path(folder) / RECORDED, to_record(found))
     write_whole(Path(folder) / PAGE, text.encode(), durable=False)
     return text
+
+
+def write_recording(folder: Path | str, file: Path) -> None:
+    """Write the numbers of the tables as one small file, from which `recorded` reads them.
+
+    Args:
+        folder: folder of the ablations.
+        file: the file.
+    """
+    names = {measure.name for measure in (*LOSSES, *SCORES)}
+    record = json.dumps(to_record(collate(folder), names), separators=(",", ":"))
+    write_whole(file, f"{record}\n".encode(), durable=False)
 
 
 def page(found: Collated) -> str:

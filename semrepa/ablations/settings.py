@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semrepa.ablations.aligner import aligner_folder
-from semrepa.ablations.grid import Arm
+from semrepa.ablations.grid import QUICK, Arm, chosen
 from semrepa.ablations.scores import groups_of
 from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
@@ -29,6 +29,55 @@ UNSEEN = ("checkpoint_every", "keep", "eval_every", "resume", "balance_every", "
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which cells a notebook runs."""
+
+    arms: tuple[Arm, ...]
+    """Lines of the table."""
+    seeds: tuple[int, ...]
+    """Seeds."""
+    steps: int | None
+    """Optimiser steps; None: as the config says."""
+    clips: int | None
+    """Held-out clips; None: all."""
+
+    @classmethod
+    def of(
+        cls,
+        preset: str,
+        arms: Sequence[str] | None,
+        seeds: Sequence[int] | None,
+        steps: int | None,
+        seed: int,
+    ) -> "Plan":
+        """Fill in what is not said: in mini a quick look, in full the whole table.
+
+        Args:
+            preset: "mini" or "full".
+            arms: names; None: in mini three of them, trained briefly, in full all.
+            seeds: seeds; None: in mini `seed` alone, in full it and the two after it.
+            steps: optimiser steps; None: as the config says, but for the quick look.
+            seed: seed of the notebook.
+
+        Returns:
+            The plan.
+
+        Raises:
+            ValueError: a name of no arm, or no seeds.
+        """
+        quick = arms is None and preset == "mini"
+        if seeds is not None and not seeds:
+            raise ValueError("seeds: got none; expected one or more, such as [0, 1, 2]; or leave it at None")
+        usual = (seed,) if preset == "mini" else (seed, seed + 1, seed + 2)
+        return cls(
+            arms=chosen(QUICK if quick else arms),
+            seeds=usual if seeds is None else tuple(seeds),
+            steps=10 if quick and steps is None else steps,
+            clips=4 if quick else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """What all cells of some ablations share."""
 
@@ -36,7 +85,7 @@ class Setting:
     """Config of the arms before they change it."""
     store: FeatureStore
     """Prepared features."""
-    train_ids: tuple[str, ...]
+    train: tuple[ClipRow, ...]
     """Training clips."""
     heldout: tuple[ClipRow, ...]
     """Clips that losses and videos are of."""
@@ -69,9 +118,15 @@ class Setting:
         Returns:
             What the cells share.
         """
-        train = tuple(row.id for row in rows if row.split == "train")
-        heldout = tuple(row for row in rows if row.split == "heldout")[:clips]
-        return cls(cfg=cfg, store=store, train_ids=train, heldout=heldout, folder=folder, noisy=noisy)
+        train, heldout = (tuple(row for row in rows if row.split == part) for part in ("train", "heldout"))
+        return cls(
+            cfg=cfg, store=store, train=train, heldout=heldout[:clips], folder=Path(folder), noisy=noisy
+        )
+
+    @property
+    def train_ids(self) -> list[str]:
+        """Names of the training clips."""
+        return [row.id for row in self.train]
 
     @property
     def heldout_ids(self) -> list[str]:
@@ -143,9 +198,9 @@ def check_arms(setting: Setting, arms: Sequence[Arm]) -> None:
         FileNotFoundError: weights that are missing.
         ValueError: no clips.
     """
-    if not setting.train_ids or not setting.heldout:
+    if not setting.train or not setting.heldout:
         raise ValueError(
-            f"got {len(setting.train_ids)} training and {len(setting.heldout)} held-out clips; expected some "
+            f"got {len(setting.train)} training and {len(setting.heldout)} held-out clips; expected some "
             "of each; see the field split of the index"
         )
     for arm in arms:
@@ -171,7 +226,7 @@ def describe(setting: Setting, arm: Arm, seed: int) -> tuple[dict[str, Any], Kin
         "config": _deciding(asdict(cfg), arm),
         "weights": {record.name: record.sha256 for record in records},
         "store": setting.store.fingerprint,
-        "train": list(setting.train_ids),
+        "train": setting.train_ids,
         "heldout": [[row.id, row.caption] for row in setting.heldout],
     }
     return json.loads(json.dumps(values)), run_kind(records)

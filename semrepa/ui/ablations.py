@@ -1,7 +1,6 @@
 """Figures of ablations: what each arm differs by, ours beside the paper's, seed by seed."""
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +19,7 @@ COLORS = {
     for arm in ARMS
 } | {"both": BLUE}
 """Colour by what an arm is trained with."""
+LOSS_LOOKS = {"diff": ("diffusion", INK), "struct": ("structure", ORANGE), "id": ("identity", PURPLE)}
 
 
 @styled
@@ -116,34 +116,27 @@ def clip_dots(
 
 
 @styled
-def pull(norms: dict[str, dict[str, list[float]]], *, title: str = "How hard each loss pulls") -> Figure:
+def pulls(found: Collated, *, title: str = "How hard each loss pulls") -> Figure:
     """Draw the gradient norms of the weighted losses of each arm beside that of the diffusion loss.
 
     Args:
-        norms: by arm and loss (`diff`, `struct`, `id`), norms that were measured in its trainings.
+        found: the numbers, with norms that were measured in the trainings (`finetune.balance_every`).
         title: headline.
 
     Returns:
         The figure, on a log axis: dots, and their medians as bars.
     """
-    arms = [arm for arm in PAPERS if arm in norms]
+    arms = [arm for arm in found.arms if found.pulls.get(arm)]
     figure, grid = new_figure(8.5, 1.4 + 0.42 * len(arms), title=title)
-    axes, look = grid[0, 0], {"diff": (INK, -0.2), "struct": (ORANGE, 0.0), "id": (PURPLE, 0.2)}
-    for (place, arm), (loss, (color, shift)) in product(enumerate(arms), look.items()):
-        values = [value for value in norms[arm].get(loss, []) if value > 0]
-        axes.plot(values, [place + shift] * len(values), "o", color=color, markersize=3, alpha=0.5)
-        if values:
-            axes.plot(
-                float(np.median(values)), place + shift, "|", color=color, markersize=11, markeredgewidth=3
-            )
-    for loss, (color, _) in look.items():
-        axes.plot(
-            [],
-            [],
-            "o",
-            color=color,
-            label={"diff": "diffusion", "struct": "structure", "id": "identity"}[loss],
-        )
+    axes = grid[0, 0]
+    for shift, (loss, (label, color)) in zip((-0.2, 0.0, 0.2), LOSS_LOOKS.items(), strict=True):
+        axes.plot([], [], "o", color=color, label=label)
+        for place, arm in enumerate(arms):
+            values = [value for value in found.pulls[arm].get(loss, ()) if value > 0]
+            axes.plot(values, [place + shift] * len(values), "o", color=color, markersize=3, alpha=0.5)
+            if values:
+                bar = {"color": color, "markersize": 11, "markeredgewidth": 3}
+                axes.plot(float(np.median(values)), place + shift, "|", **bar)
     axes.set_xscale("log")
     axes.set_yticks(range(len(arms)), [TITLES[arm] for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.6)
