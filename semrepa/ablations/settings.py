@@ -45,10 +45,11 @@ class Plan:
     def of(
         cls,
         preset: str,
-        arms: Sequence[str] | None,
-        seeds: Sequence[int] | None,
-        steps: int | None,
-        seed: int,
+        *,
+        arms: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        steps: int | None = None,
+        seed: int = 0,
     ) -> "Plan":
         """Fill in what is not said: in mini a quick look, in full the whole table.
 

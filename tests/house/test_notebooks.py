@@ -20,6 +20,7 @@ EXPECTED = [
     "06_dit_finetuning",
     "07_generation",
     "08_evaluation",
+    "09_ablations",
 ]
 COMMON = ["preset", "run_dir", "seed", "overrides"]
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
