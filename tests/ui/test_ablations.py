@@ -13,6 +13,11 @@ ID_LOSS = LOSSES[-1]
 ID_SCORE = SCORES[0]
 
 
+def x_of(line):
+    """Where a single dot stands."""
+    return float(np.asarray(line.get_xdata())[0])
+
+
 @pytest.fixture
 def found() -> Collated:
     draw = np.random.default_rng(0)
@@ -39,8 +44,8 @@ def test_each_arm_has_its_dot_and_the_paper_a_panel_of_its_own(found):
     assert names == ["not fine-tuned", "structure, noisy, 0.1", "identity, 10"]
     means = [line for line in figure.axes[0].lines if line.get_markersize() == 7]
     expected = [found.differences(arm, "plain")[ID_LOSS.name].mean for arm in ("base", "noisy-0.1", "id-10")]
-    assert [line.get_xdata()[0] for line in means] == pytest.approx(expected)
-    diamonds = [line.get_xdata()[0] for line in figure.axes[2].lines if line.get_marker() == "D"]
+    assert [x_of(line) for line in means] == pytest.approx(expected)
+    diamonds = [x_of(line) for line in figure.axes[2].lines if line.get_marker() == "D"]
     assert diamonds[-1] == pytest.approx(PAPERS["id-10"]["id_score"] - PAPERS["plain"]["id_score"])
     assert len(to_png(figure)) > 5000
 
@@ -48,7 +53,7 @@ def test_each_arm_has_its_dot_and_the_paper_a_panel_of_its_own(found):
 def test_clips_are_sorted_and_unreadable_ones_hollow(found):
     figure = clip_dots(found, ID_LOSS, ["id-10"])
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    places = [dot.get_xdata()[0] for dot in dots]
+    places = [x_of(dot) for dot in dots]
     assert places == sorted(places) and len(places) == 4
     hollow = [to_hex(dot.get_markerfacecolor()).upper() == PAPER.upper() for dot in dots]
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
@@ -58,5 +63,5 @@ def test_clips_are_sorted_and_unreadable_ones_hollow(found):
 def test_pulls_have_a_median_for_each_measured_loss(found):
     figure = pulls(found)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["identity, 10"]
-    medians = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "|"]
+    medians = [x_of(line) for line in figure.axes[0].lines if line.get_marker() == "|"]
     assert medians == pytest.approx([0.15, 0.015])
