@@ -66,7 +66,7 @@ def run_cells(
         FileNotFoundError: weights or the noisy aligner are missing; nothing is begun then.
         ValueError: a folder holds a cell of other settings.
     """
-    check_arms(setting, arms)
+    check_arms(setting, arms, scored="scores" in steps)
     for seed in seeds:
         for arm in arms:
             yield run_cell(setting, arm, seed, steps)

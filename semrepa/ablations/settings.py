@@ -16,7 +16,7 @@ from semrepa.data.index import ClipRow
 from semrepa.data.store import FeatureStore
 from semrepa.evaluation import Scorer
 from semrepa.provenance import Kind, Provenance, run_kind
-from semrepa.weights import ROLES, check_weights
+from semrepa.weights import JUDGES, ROLES, check_weights
 
 PROTOCOL = 1
 """To be raised when the same settings would give other numbers than before."""
@@ -188,12 +188,13 @@ class Setting:
         return folder
 
 
-def check_arms(setting: Setting, arms: Sequence[Arm]) -> None:
+def check_arms(setting: Setting, arms: Sequence[Arm], *, scored: bool = True) -> None:
     """Refuse arms that cannot be run, before the first is trained.
 
     Args:
         setting: what they share.
         arms: the arms.
+        scored: whether their videos are scored, which in full needs networks that judge.
 
     Raises:
         FileNotFoundError: weights that are missing.
@@ -206,6 +207,8 @@ def check_arms(setting: Setting, arms: Sequence[Arm]) -> None:
         )
     for arm in arms:
         check_weights(setting.config(arm, 0), ROLES)
+    if scored and setting.cfg.preset == "full":
+        check_weights(setting.cfg, JUDGES)
 
 
 def describe(setting: Setting, arm: Arm, seed: int) -> tuple[dict[str, Any], Kind]:
