@@ -102,7 +102,7 @@ ARMS: tuple[Arm, ...] = (
     ),
     Arm(
         name="both",
-        title="structure, clean, 0.01, and identity, 1",
+        title="both, 0.01 and 1",
         weight_struct=0.01,
         weight_id=1.0,
         paper=_paper(0.7502, 32.51, 0.2011, 213.09, 0.5817, 0.4012, 0.2956, 0.6339),
