@@ -45,8 +45,8 @@ SCORES: tuple[Measure, ...] = (
     Measure(name="cpbd_distance", title="CPBD, distance", better=-1),
     Measure(name="flow_ratio", title="motion ratio", better=1),
 )
-"""Scores of videos. CPBD and motion are best where they are those of the true videos; the motion ratio is their
-mean flow as a share of the true one."""
+"""Scores of videos. CPBD and motion are best where they are those of the true videos; the motion ratio is
+their mean flow as a share of the true one."""
 
 
 def present(found: Collated, measures: Sequence[Measure]) -> list[Measure]:
