@@ -14,7 +14,7 @@ PAGE = "table.md"
 
 HOW = (
     "Differences are paired by clip and seed: mean ± half of the t interval over seeds (clips as given), and "
-    "in brackets a bootstrap in which seeds and clips are both drawn anew. 95 %. Bold: neither holds 0."
+    "in brackets a bootstrap in which seeds and clips are both drawn anew. 95 %. Star: neither holds 0."
 )
 
 
@@ -59,7 +59,7 @@ def page(found: Collated) -> str:
     Returns:
         Markdown.
     """
-    seeds = f"{len(found.seeds)} seeds ({', '.join(map(str, found.seeds))})"
+    seeds = f"{len(found.seeds)} seed{'s' * (len(found.seeds) > 1)} ({', '.join(map(str, found.seeds))})"
     parts = [f"# Table 2 on {found.kind} weights: {seeds}, {len(found.clips)} held-out clips\n", f"{HOW}\n"]
     for title, measures in (("Held-out losses", LOSSES), ("Scores of the videos", SCORES)):
         tables = {

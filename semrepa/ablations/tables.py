@@ -97,7 +97,7 @@ def difference_rows(
         without: by measure, clips that do not count.
 
     Returns:
-        Rows of text; bold where neither interval holds 0. No rows without that arm.
+        Rows of text; a star where neither interval holds 0. No rows without that arm.
     """
     rows = []
     for arm in found.arms if against in found.values else []:
@@ -175,4 +175,4 @@ def _difference(found: Collated, arm: str, against: str, measure: Measure, witho
         text += f" ± {(it.seeds_high - it.seeds_low) / 2:.{digits}f}"
     if not np.isnan(it.crossed_low):
         text += f" [{it.crossed_low:.{digits}f}, {it.crossed_high:.{digits}f}]"
-    return f"**{text}**" if it.is_shown else text
+    return f"{text} *" if it.is_shown else text
