@@ -18,7 +18,7 @@ ROWS = [
     {"data", "losses", "diffusion", "depth", "sliding"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
-    {"ui", "miniature", "evaluation"},
+    {"ui", "miniature", "evaluation", "ablations"},
     {"headless", "showcase"},
 ]
 ROW = {part: number for number, row in enumerate(ROWS) for part in row}
@@ -42,6 +42,8 @@ SIBLINGS = {
     ("generate", "weights"),
     ("runs", "generate"),
     ("runs", "weights"),
+    ("ablations", "evaluation"),
+    ("ui", "ablations"),
     ("ui", "evaluation"),
 }
 

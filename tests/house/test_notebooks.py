@@ -20,6 +20,7 @@ EXPECTED = [
     "06_dit_finetuning",
     "07_generation",
     "08_evaluation",
+    "09_ablations",
     "10_method_from_scratch",
 ]
 FROM_SCRATCH = "10_method_from_scratch"

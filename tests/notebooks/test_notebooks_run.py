@@ -18,9 +18,9 @@ from tests.notebooks.runners import finish, start
 ROOT = Path(__file__).parents[2]
 SHARES = [
     ["00_start_here", "03_structure_aligner", "06_dit_finetuning", "07_generation", "08_evaluation"],
-    ["01_data_curation", "02_depth_colorization", "04_id_aligner", "05_id_distance_analysis"],
+    ["01_data_curation", "02_depth_colorization", "04_id_aligner", "05_id_distance_analysis", "09_ablations"],
 ]
-KNOBS = [["--parameter=clips=2"], []]
+KNOBS = [["--parameter=clips=2"], ["--parameter=arms=[base, both]"]]
 NAMES = sorted(SHARES[0] + SHARES[1])
 BRIEF = {"steps": 2, "batch_size": 2, "warmup": 0, "eval_every": 2, "checkpoint_every": 2}
 TRAININGS = ("pretrain_structure", "pretrain_identity", "finetune")
@@ -37,7 +37,8 @@ DRAWS = re.compile(
     r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
     r"|gradients_by_timestep|drift|memory_figure|funnel|rejected_gallery|spread|questions|record_figure"
-    r"|depth_scrubber|versus|distance_explorer|noise_level_explorer|weight_explorer)\("
+    r"|depth_scrubber|versus|distance_explorer|noise_level_explorer|weight_explorer"
+    r"|difference_dots|clip_dots|pulls)\("
 )
 
 pytestmark = pytest.mark.slow
