@@ -38,7 +38,9 @@ from semrepa.miniature.vae import train_vae
 from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
+from semrepa.provenance import sha256_of
 from semrepa.teachers.face import InsightFaceTeacher
+from semrepa.training.checks import EXACT, record_teachers
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
@@ -168,6 +170,19 @@ class Build:
             self.assets, self._clips()[1], self._store(), self._ids()["heldout_ids"], self._face_teacher()
         )
 
+    def teachers(self) -> None:
+        """Notes in the shipped aligners who their teachers were; last: quality is in the face pack's hash."""
+        made_from = {
+            "depth": [EXACT],
+            "colormap": build_config(self.raw).depth.colormap,
+            "face": [sha256_of(self.assets / "face")],
+        }
+        for shipped in sorted(self.assets.glob("*_aligner*")):
+            kind = StructureAligner if shipped.name == "structure_aligner" else IdentityAligner
+            aligner = kind.from_config(kind.load_config(shipped))
+            record_teachers(aligner, made_from)
+            aligner.save_config(shipped)
+
 
 PARTS: dict[str, Callable[[Build], None]] = {
     name: getattr(Build, name)
@@ -182,6 +197,7 @@ PARTS: dict[str, Callable[[Build], None]] = {
         "identity",
         "base",
         "quality",
+        "teachers",
     )
 }
 

@@ -1,19 +1,22 @@
 """One look for every figure: palette, font scale, figure factory, labels and PNG writer.
 
-All figures use matplotlib's object API (never `pyplot`), so they are safe in a kernel, a thread and a test,
-and they carry an opaque light background, so they read the same in a light and a dark JupyterLab.
+All figures use matplotlib's object API (never `pyplot`), so they are safe in a kernel, a thread and a test.
+They carry an opaque white background, and tables and lines do too: a picture in a saved notebook cannot know
+in which theme it will be opened, and ink that is dark enough for white paper vanishes on a dark page. So one
+picture reads the same in a light and a dark JupyterLab, in VS Code, on GitHub and in print.
 """
 
 import functools
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from PIL import Image
@@ -37,6 +40,9 @@ PART_COLORS = {
     "cosine": BLUE,
 }
 """The colour of each part of the loss, the same in every figure."""
+
+CONTRAST = 4.5
+"""Least contrast of small text with its background, as the Web Content Accessibility Guidelines ask (AA)."""
 
 BESIDE = {"textcoords": "offset points", "fontsize": 8.5}
 """Arguments of small text that stands some points beside what it names."""
@@ -123,10 +129,26 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
-def label_end(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Write the label of a line right behind its last point."""
-    place = {"va": "center", "annotation_clip": False}
-    axes.annotate(f" {text}", (x, y), color=color, fontweight="bold", **place)
+@functools.cache
+def readable(color: str) -> str:
+    """Darken a colour of the palette as far as text on white paper needs it, see `CONTRAST`.
+
+    Args:
+        color: any colour that matplotlib knows.
+
+    Returns:
+        The same hue as `#rrggbb`.
+    """
+    rgb = np.array(to_rgb(color))
+    while 1.05 / (_luminance(rgb) + 0.05) < CONTRAST:
+        rgb = 0.95 * rgb
+    return to_hex(rgb)
+
+
+def _luminance(rgb: np.ndarray) -> float:
+    """Relative luminance, 0 (black) to 1 (white)."""
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
@@ -134,8 +156,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
 
     Args:
         axes: where the lines have been drawn; its limits must not change afterwards.
-        ends: label, last y value and colour of each line.
+        ends: label, last y value and colour of each line; those without a finite value are left out.
     """
+    ends = [end for end in ends if np.isfinite(end[1])]
     if not ends:
         return
     points = axes.transData.transform([(axes.get_xlim()[1], y) for _, y, _ in ends])
@@ -147,7 +170,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     places -= np.mean(places - np.sort(wanted))
     for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
         text, _, color = ends[index]
-        axes.text(1.015, place, text, transform=axes.transAxes, color=color, fontweight="bold", va="center")
+        words = {"color": readable(color), "fontweight": "bold", "va": "center"}
+        axes.text(1.015, place, text, transform=axes.transAxes, **words)
 
 
 def log_scale(axes: Axes, span: float) -> None:
@@ -166,8 +190,28 @@ def log_scale(axes: Axes, span: float) -> None:
 def draw_floor(axes: Axes, label: str, level: float) -> None:
     """Draw the level that an answer without learning reaches, with its name and number."""
     axes.axhline(level, color=GREY, linestyle=DASHES, linewidth=1.2)
-    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-    axes.annotate(f"{label} {level:.3g}", (0.99, level), color=GREY, fontsize=8, **place)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    paper = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+    words = {"color": readable(GREY), "fontsize": 8, "va": "bottom", "bbox": paper}
+    axes.annotate(f"{label} {level:.3g}", (0.99, level), (0, 2), **place, **words)
+
+
+def draw_floors(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Draw several floors; those that lie on each other become one line with all their names.
+
+    Args:
+        axes: the axes.
+        levels: level by name.
+    """
+    together: dict[str, float] = {}
+    for label, level in sorted(levels.items(), key=lambda floor: floor[1]):
+        twin = next((name for name, other in together.items() if level < 1.03 * other), None)
+        if twin is None:
+            together[label] = level
+        else:
+            together[f"{twin}, {label}"] = together.pop(twin)
+    for label, level in together.items():
+        draw_floor(axes, label, level)
 
 
 def bare(axes: Axes) -> Axes:

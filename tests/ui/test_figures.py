@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,7 +25,7 @@ from semrepa.ui.pictures import (
     write_side_by_side,
 )
 from semrepa.ui.plots import compare_arms, distance_histograms, distance_matrix, embedding_map, lines, roc
-from semrepa.ui.style import to_png
+from semrepa.ui.style import CYCLE, INK, PART_COLORS, readable, to_png
 
 RANDOM = np.random.default_rng(0)
 CLIP = RANDOM.integers(0, 256, (9, 3, 16, 24), dtype=np.uint8)
@@ -57,8 +58,28 @@ def test_losses_show_parts_floors_evaluations_and_bad_steps():
     text = draw(losses(history, floors={"loss_struct": {"mean output": 0.2}}, title="Run", note="1 min left"))
     for word in ("Run", "1 min left", "total loss", "diffusion loss", "gradient norm", "mean output 0.2"):
         assert word in text
-    assert "held out" in text
-    assert "1 non-finite" in text
+    assert "circles: held-out clips" in text
+    assert "1 not finite" in text
+    records[0]["eval"]["loss_struct"] = float("nan")
+    assert "circles" in draw(losses(to_history(records)))
+
+
+def test_floors_that_lie_on_each_other_are_one_line():
+    floors = {"loss_id": {"zero output": 0.0355, "mean output": 0.0356, "copy": 0.1}}
+    history = to_history([{"step": step, "parts": {"loss_id": 0.04}} for step in range(3)])
+    text = draw(losses(history, floors=floors))
+    assert "zero output, mean output 0.0355" in text
+    assert "copy 0.1" in text
+
+
+@pytest.mark.parametrize("color", [*CYCLE, *PART_COLORS.values()])
+def test_text_has_contrast_with_its_paper(color):
+    def luminance(name):
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(name)]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+    assert 1.05 / (luminance(readable(color)) + 0.05) >= 4.45
+    assert readable(INK) == INK.lower()
 
 
 def test_losses_of_a_run_that_has_only_begun():

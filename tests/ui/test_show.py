@@ -3,7 +3,9 @@
 import base64
 import io
 import logging
+from types import SimpleNamespace
 
+import ipywidgets
 import pytest
 from PIL import Image
 
@@ -42,6 +44,24 @@ def test_a_runner_can_say_that_nobody_watches(monkeypatch, value, expected):
     monkeypatch.setattr(module, "in_kernel", lambda: True)
     monkeypatch.setenv("SEMREPA_HEADLESS", value)
     assert is_headless() is expected
+
+
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_a_front_end_that_takes_no_questions_has_nobody_before_it(monkeypatch, can_ask):
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=can_ask))
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.delenv("SEMREPA_HEADLESS", raising=False)
+    assert in_kernel()
+    assert is_headless() is not can_ask
+
+
+def test_a_saved_notebook_keeps_words_in_place_of_a_widget(monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "in_kernel", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
+    show(ipywidgets.Button(description="Stop"), text="buttons while the kernel lives")
+    assert shown[0]["text/plain"] == "buttons while the kernel lives"
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
 
 
 def test_a_table_is_html_and_text():
