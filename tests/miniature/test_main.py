@@ -78,7 +78,7 @@ class World:
             patch.setattr(command, name, self.noting(name, getattr(self, name)))
         patch.setattr(command, "build_config", lambda folder: override(cfg, {"model.weights": str(folder)}))
         patch.setattr(command, "new_transformer", tiny_transformer)
-        patch.setattr(command, "sha256_of", lambda folder: f"hash of {folder.name}")
+        patch.setattr(command, "sha256_of_weights", lambda role, folder: f"hash of {folder.name}")
         patch.setattr(command.Build, "_face_teacher", lambda build: self.teacher)
 
     def noting(self, name, answer=lambda *_, **__: None):

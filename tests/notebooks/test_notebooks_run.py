@@ -33,6 +33,7 @@ OVERRIDES = {
 }
 DRAWS = re.compile(
     r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
+    r"|error_curves|exploit_scatter|layer_curves"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
     r"|gradients_by_timestep|drift|memory_figure|funnel|rejected_gallery|spread|questions|record_figure)\("
 )

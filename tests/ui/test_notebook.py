@@ -2,6 +2,7 @@
 
 import base64
 import json
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -24,19 +25,20 @@ module._Plot.every = 0.0
 seen = []
 
 def steps():
-    for step in range(1, 121):
+    for step in range(1, 1001):
         line = {"step": step, "loss": 1 / step, "parts": {"loss_id": 1 / step}}
         with Path(run, "metrics.jsonl").open("a") as log:
             print(json.dumps(line), file=log)
         yield SimpleNamespace(step=step)
         with suppress(json.JSONDecodeError):  # it is being written
             data = [output["data"] for output in json.loads(Path(saved).read_text())["cells"][-1]["outputs"]]
-            seen.extend(content["text/plain"] for content in data if "image/png" in content)
+            seen.extend("".join(content["text/plain"]) for content in data if "image/png" in content)
         if seen:
             return
 
-logs = module.live(steps(), run, title="Identity", total=120)
-Path(run, "seen.json").write_text(json.dumps([is_headless(), seen, logs[-1].step]))
+logs = module.live(steps(), run, title="Identity", total=1000)
+with Path(run, "seen.json").open("w") as file:
+    json.dump([is_headless(), seen, logs[-1].step], file)
 """
 """A training that ends as soon as the notebook on the disk shows a picture of it."""
 
@@ -53,10 +55,16 @@ def pictures(cell):
     return [output for output in cell.outputs if "image/png" in output.get("data", {})]
 
 
-@pytest.fixture
-def watched(tmp_path, monkeypatch):
-    """A notebook that plain papermill has executed, without the runner that says nobody watches."""
+@pytest.fixture(autouse=True)
+def kernels(monkeypatch):
+    """Kernels find this library, and no runner has said whether anybody watches."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.delenv("SEMREPA_HEADLESS", raising=False)
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """A notebook that plain papermill has executed."""
     saved = tmp_path / "saved.ipynb"
     made = new_notebook(f"run, saved = {str(tmp_path)!r}, {str(saved)!r}", STREAM)
     nbformat.write(made, tmp_path / "live.ipynb")
@@ -76,30 +84,31 @@ def test_a_partly_finished_notebook_on_the_disk_shows_the_picture_so_far(watched
     (output,) = executed.cells[-1].outputs
     assert base64.b64decode(output.data["image/png"]).startswith(b"\x89PNG")
     assert PLOTLY in output.data
-    assert output.data["text/plain"].startswith(f"Identity done: step {last} of 120")
+    assert output.data["text/plain"].startswith(f"Identity done: step {last} of 1000")
 
 
-def test_a_panel_returns_at_once_and_its_thread_draws_into_its_cell(tmp_path, monkeypatch):
-    monkeypatch.delenv("SEMREPA_HEADLESS", raising=False)
+def test_a_panel_returns_at_once_and_its_thread_draws_into_its_cell(tmp_path):
     run = tmp_path / "run"
-    child = stub(run, "waits")
     made = new_notebook(
-        f"from semrepa.ui.train import watch\nwatch({str(run)!r}, title='Aligned')",
+        "import threading\nfrom semrepa.ui.train import watch",
+        f"watch({str(run)!r}, title='Aligned')",
         "print('the kernel is free')",
-        "import threading\n[t.join(60) for t in threading.enumerate() if '_follow' in t.name]",
+        "for t in threading.enumerate():\n    if '_follow' in t.name:\n        t.join(60)",
     )
     client = NotebookClient(made, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
     with client.setup_kernel():
         client.kc.allow_stdin = True  # as JupyterLab does
-        for place in (0, 1):
+        client.execute_cell(made.cells[0], 0)
+        child = stub(run, "waits")
+        for place in (1, 2):
             client.execute_cell(made.cells[place], place)
         assert child.status == "running", "the cell has waited for the training"
         child.stop()
-        client.execute_cell(made.cells[2], 2)
-    panel, picture = made.cells[0].outputs
+        client.execute_cell(made.cells[3], 3)
+    panel, picture = made.cells[1].outputs
     assert "buttons while its kernel lives; watch(" in panel.data["text/plain"]
-    assert made.cells[1].outputs[0].text == "the kernel is free\n"
-    assert pictures(made.cells[0]) == [picture]
+    assert made.cells[2].outputs[0].text == "the kernel is free\n"
+    assert pictures(made.cells[1]) == [picture]
     assert "stopped: step 3" in picture.data["text/plain"]
     assert PLOTLY in picture.data
     assert sum(len(pictures(cell)) for cell in made.cells) == 1
