@@ -81,7 +81,8 @@ def losses(
     held = " · circles: held-out clips" if any(name.startswith("eval.") for name in history) else ""
     figure.supxlabel(KEY + held, x=0.99, ha="right", fontsize=8.5, color=readable(GREY))
     if bar:
-        figure.get_layout_engine().set(h_pad=0.08)  # pyright: ignore[reportOptionalMemberAccess]
+        engine: Any = figure.get_layout_engine()
+        engine.set(h_pad=0.08)  # inches, for the bar above the title
         for share, color in ((1.0, FAINT), bar):
             place = {"transform": figure.transFigure, "color": color, "linewidth": 0}
             figure.add_artist(Rectangle((0, 1 - 0.05 / height), share, 0.05 / height, **place))

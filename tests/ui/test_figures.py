@@ -25,7 +25,7 @@ from semrepa.ui.pictures import (
     write_side_by_side,
 )
 from semrepa.ui.plots import compare_arms, distance_histograms, distance_matrix, embedding_map, lines, roc
-from semrepa.ui.style import CYCLE, INK, PART_COLORS, readable, to_png
+from semrepa.ui.style import CYCLE, INK, ORANGE, PART_COLORS, _apart, bare, new_figure, readable, to_png
 
 RANDOM = np.random.default_rng(0)
 CLIP = RANDOM.integers(0, 256, (9, 3, 16, 24), dtype=np.uint8)
@@ -40,8 +40,9 @@ def words(figure: Figure) -> str:
 def draw(figure: Figure) -> str:
     """Write the figure, check the picture, and give its words."""
     png = to_png(figure, dpi=50)
-    picture = Image.open(io.BytesIO(png))
-    assert picture.mode == "RGB"  # opaque
+    opened = Image.open(io.BytesIO(png))
+    assert opened.mode in ("RGB", "P") and "transparency" not in opened.info  # opaque
+    picture = opened.convert("RGB")
     assert picture.getpixel((0, 0)) == (255, 255, 255)
     assert max(picture.size) < 900
     assert len(np.unique(np.asarray(picture))) > 5
@@ -70,6 +71,26 @@ def test_floors_that_lie_on_each_other_are_one_line():
     text = draw(losses(history, floors=floors))
     assert "zero output, mean output 0.0355" in text
     assert "copy 0.1" in text
+
+
+def test_a_chart_is_small_and_video_frames_keep_their_colours():
+    chart, grid = new_figure(4, 3)
+    grid[0, 0].plot([1, 2], color=ORANGE)
+    frame, axes = new_figure(4, 3)
+    pixels = RANDOM.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    bare(axes[0, 0]).imshow(pixels)
+    small, whole = (Image.open(io.BytesIO(to_png(each))) for each in (chart, frame))
+    assert (small.mode, whole.mode) == ("P", "RGB")
+    shown = np.asarray(small.convert("RGB")).reshape(-1, 3).astype(int)
+    assert np.abs(shown - 255 * np.array(to_rgb(ORANGE))).sum(axis=1).min() < 12
+    assert (shown == 255).all(axis=1).mean() > 0.8
+
+
+def test_labels_move_apart_only_where_they_would_overlap():
+    np.testing.assert_allclose(
+        _apart(np.array([0.1, 0.5, 0.52, 0.53, 0.9]), 0.1), [0.1, 0.4167, 0.5167, 0.6167, 0.9], atol=1e-3
+    )
+    np.testing.assert_allclose(_apart(np.array([0.3, 0.3]), 0.1), [0.25, 0.35])
 
 
 @pytest.mark.parametrize("color", [*CYCLE, *PART_COLORS.values()])
