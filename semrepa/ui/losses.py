@@ -23,6 +23,7 @@ from semrepa.ui.style import (
     PART_COLORS,
     RED,
     draw_floors,
+    ink_on,
     label_ends,
     label_name,
     log_scale,
@@ -201,9 +202,10 @@ def _bar(axes: Axes, row: int, parts: Mapping[str, float]) -> None:
         axes.barh(row, share, left=left, color=color, height=0.62, edgecolor=PAPER, linewidth=1.5)
         if share > 0.07:
             text = {"ha": "center", "va": "center", "fontsize": 8.5, "fontweight": "bold"}
-            axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=PAPER, **text)
+            axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=ink_on(color), **text)
         else:
-            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=color, **BESIDE)
+            words = {"ha": "center", "color": readable(color), **BESIDE}
+            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), **words)
         left += share
 
 

@@ -139,7 +139,8 @@ class Table:
             + "</tr>"
             for cells in self.cells
         )
-        caption = f"<caption style='text-align:left;padding:4px 0'>{html.escape(self.caption)}</caption>"
+        paper = f"text-align:left;padding:4px 2px;background:{PAPER};color:{INK}"  # the table's ends below it
+        caption = f"<caption style='{paper}'>{html.escape(self.caption)}</caption>"
         return (
             f"<table style='border-collapse:collapse;background:{PAPER};color:{INK};font-size:13px'>"
             f"{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -142,9 +142,19 @@ def readable(color: str) -> str:
         The same hue as `#rrggbb`.
     """
     rgb = np.array(to_rgb(color))
-    while 1.05 / (_luminance(rgb) + 0.05) < CONTRAST:
+    while _contrast(rgb, PAPER) < CONTRAST:
         rgb = 0.95 * rgb
     return to_hex(rgb)
+
+
+def ink_on(color: str) -> str:
+    """Ink or paper: what can be read better on an area of a colour."""
+    return max((INK, PAPER), key=lambda text: _contrast(to_rgb(color), text))
+
+
+def _contrast(area: Any, text: str) -> float:
+    dark, light = sorted((_luminance(np.array(area)), _luminance(np.array(to_rgb(text)))))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def _luminance(rgb: np.ndarray) -> float:

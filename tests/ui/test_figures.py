@@ -25,7 +25,20 @@ from semrepa.ui.pictures import (
     write_side_by_side,
 )
 from semrepa.ui.plots import compare_arms, distance_histograms, distance_matrix, embedding_map, lines, roc
-from semrepa.ui.style import CYCLE, INK, ORANGE, PART_COLORS, _apart, bare, new_figure, readable, to_png
+from semrepa.ui.style import (
+    BLUE,
+    CYCLE,
+    INK,
+    ORANGE,
+    PAPER,
+    PART_COLORS,
+    _apart,
+    bare,
+    ink_on,
+    new_figure,
+    readable,
+    to_png,
+)
 
 RANDOM = np.random.default_rng(0)
 CLIP = RANDOM.integers(0, 256, (9, 3, 16, 24), dtype=np.uint8)
@@ -101,6 +114,7 @@ def test_text_has_contrast_with_its_paper(color):
 
     assert 1.05 / (luminance(readable(color)) + 0.05) >= 4.45
     assert readable(INK) == INK.lower()
+    assert [ink_on(color) for color in (BLUE, INK, ORANGE, PAPER)] == [PAPER, PAPER, INK, INK]
 
 
 def test_losses_of_a_run_that_has_only_begun():

@@ -148,10 +148,11 @@ def failing_at_once(status):
 
 def colors_of_bar(content) -> tuple[str, str]:
     """Colours at both ends of the bar along the upper edge; the names of the style where they are its own."""
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["image/png"]))), dtype=float) / 255
+    opened = Image.open(io.BytesIO(base64.b64decode(content["image/png"]))).convert("RGB")
+    picture = np.asarray(opened, dtype=float) / 255
     known = (BLUE, GREEN, ORANGE, RED, FAINT)
     ends = (picture[1, 2], picture[1, -3])
-    left, right = (next(c for c in known if np.allclose(to_rgb(c), end, atol=0.02)) for end in ends)
+    left, right = (next(c for c in known if np.allclose(to_rgb(c), end, atol=0.04)) for end in ends)
     return left, right
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from semrepa.ui import show as module
 from semrepa.ui.show import PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
-from semrepa.ui.style import SCREEN_DPI, new_figure
+from semrepa.ui.style import INK, PAPER, SCREEN_DPI, new_figure
 
 
 def test_a_bundle_always_holds_a_picture_and_text():
@@ -77,3 +77,5 @@ def test_a_table_is_html_and_text():
     assert "&lt;b&gt;" in shown["text/html"]
     assert "<b>" not in shown["text/html"]
     assert "text-align:right" in shown["text/html"]
+    caption = shown["text/html"].partition("<caption")[2].partition(">")[0]
+    assert f"background:{PAPER};color:{INK}" in caption, "ink on a dark page"
