@@ -270,9 +270,9 @@ def _with_palette(picture: Image.Image) -> Image.Image:
     small = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     paper = max(colors)[1]
     entry = np.asarray(small)[(np.asarray(picture) == paper).all(axis=-1)][0]
-    palette = small.getpalette() or []
+    palette = np.array(small.getpalette())
     palette[3 * entry : 3 * entry + 3] = paper
-    small.putpalette(palette)
+    small.putpalette(palette.tolist())
     return small
 
 
