@@ -39,7 +39,9 @@ from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
 from semrepa.teachers.face import InsightFaceTeacher
+from semrepa.training.checks import EXACT, record_teachers
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
+from semrepa.weights.check import sha256_of_weights
 
 ASSETS = Path(__file__).parents[1] / "assets" / "mini"
 TRAIN_CLIPS, HELDOUT_CLIPS = 1600, 60
@@ -161,6 +163,19 @@ class Build:
         copy_half(model).save_pretrained(self.assets / shipped)
         shutil.copy(self.work / run / "metrics.jsonl", self.log / f"{run}.jsonl")
 
+    def teachers(self) -> None:
+        """Notes in the shipped aligners who their teachers were."""
+        made_from = {
+            "depth": [EXACT],
+            "colormap": build_config(self.raw).depth.colormap,
+            "face": [sha256_of_weights("face", self.assets / "face")],
+        }
+        for shipped in sorted(self.assets.glob("*_aligner*")):
+            kind = StructureAligner if shipped.name == "structure_aligner" else IdentityAligner
+            aligner = kind.from_config(kind.load_config(shipped))
+            record_teachers(aligner, made_from)
+            aligner.save_config(shipped)
+
     def quality(self) -> None:
         """Measures everything that is shipped on held-out people."""
         write_face_quality(self.assets / "face", seed=self.seed)
@@ -181,6 +196,7 @@ PARTS: dict[str, Callable[[Build], None]] = {
         "structure",
         "identity",
         "base",
+        "teachers",
         "quality",
     )
 }

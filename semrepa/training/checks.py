@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 CHANNELS = 16
 """Latent channels of CogVideoX's VAE."""
+EXACT = "exact"
+"""Depth teacher of the sample world, as the fingerprint of a store names it; its version follows."""
 
 
 def check_aligners(cfg: Config, aligners: Aligners) -> None:
@@ -43,17 +45,20 @@ def check_aligners(cfg: Config, aligners: Aligners) -> None:
             )
 
 
-def teachers_of(store: FeatureStore) -> dict[str, str | None]:
+def teachers_of(made_from: Mapping[str, Any]) -> dict[str, str | None]:
     """Say which teachers the targets of a store come from, for the record of an aligner.
 
+    The exact depth of the sample world is one teacher, whichever version of the world has drawn the clips.
+
     Args:
-        store: prepared features.
+        made_from: fingerprint of the store.
 
     Returns:
         `colormap`, and digits that stand for `depth_teacher` and `face_teacher`; None: not known.
     """
-    made_from = store.fingerprint
     depth, face = made_from.get("depth"), made_from.get("face")
+    if depth and depth[0] == EXACT:
+        depth = depth[:1]
     return {
         "colormap": made_from.get("colormap"),
         "depth_teacher": fingerprint_hash({"depth": depth}) if depth else None,
@@ -61,14 +66,14 @@ def teachers_of(store: FeatureStore) -> dict[str, str | None]:
     }
 
 
-def record_teachers(aligner: Any, store: FeatureStore) -> None:
+def record_teachers(aligner: Any, made_from: Mapping[str, Any]) -> None:
     """Write into the settings of an aligner which teachers it learns from.
 
     Args:
-        aligner: structure or identity aligner that is about to be trained; changed in place.
-        store: the features it is trained on.
+        aligner: structure or identity aligner; changed in place.
+        made_from: fingerprint of the store it is trained on.
     """
-    known = {name: value for name, value in teachers_of(store).items() if name in _teachers(aligner)}
+    known = {name: value for name, value in teachers_of(made_from).items() if name in _teachers(aligner)}
     aligner.register_to_config(**{name: value for name, value in known.items() if value is not None})
 
 
@@ -101,7 +106,7 @@ def check_teachers(store: FeatureStore, aligners: Aligners) -> None:
     Raises:
         ValueError: names the aligner and what differs.
     """
-    kept = teachers_of(store)
+    kept = teachers_of(store.fingerprint)
     for role, aligner in vars(aligners).items():
         learned = _teachers(aligner) if aligner is not None else {}
         for name, value in learned.items():

@@ -37,7 +37,21 @@ Status = Literal["running", "finished", "stopped", "failed", "crashed", "elsewhe
 
 
 class NotFinishedError(RuntimeError):
-    """A child has ended, but not at the end of its training."""
+    """A child has ended, but not at the end of its training.
+
+    Attributes:
+        status: how it ended.
+    """
+
+    def __init__(self, message: str, status: Status) -> None:
+        """Say what happened.
+
+        Args:
+            message: what, where, and the end of the log.
+            status: how it ended.
+        """
+        super().__init__(message)
+        self.status: Status = status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +224,11 @@ class Child:
             time.sleep(POLL_SECONDS)
 
     def _check(self) -> Outcome:
-        if self.status == "finished" and (outcome := self.outcome):
+        status, outcome = self.status, self.outcome
+        if status == "finished" and outcome:
             return outcome
-        raise NotFinishedError(f"{self.run_dir}: {self.describe()}\nend of {LOG}:\n{self.tail()}")
+        message = f"{self.run_dir}: {self.describe()}\nend of {LOG}:\n{self.tail()}"
+        raise NotFinishedError(message, status)
 
     def describe(self) -> str:
         """Say in one line what it does or how it ended, and what can be done."""

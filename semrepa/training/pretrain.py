@@ -72,7 +72,7 @@ def pretrain_structure(
     base = load_base(cfg, ("noise_scheduler",)) if cfg.structure.input == "noisy" else None
     table = alphas_cumprod(base.noise_scheduler, pick_device()) if base else None
     trained = trainable(_start(cfg, aligner), config)
-    record_teachers(trained, store)
+    record_teachers(trained, store.fingerprint)
     objective = StructureObjective(trained, table)
     task = Task(
         objective=objective,
@@ -138,7 +138,7 @@ def pretrain_identity(
         seed_everything(cfg.seed)
         aligner = new_identity_aligner(cfg, sample(store, train_ids))
     trained = trainable(copy.deepcopy(aligner), config)
-    record_teachers(trained, store)
+    record_teachers(trained, store.fingerprint)
     identity = cfg.identity
     objective = IdentityObjective(
         trained, weight_cosine=identity.weight_cosine, noise=identity.noise, shift=identity.shift

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from semrepa.ablations import ARMS, PLAIN
 from semrepa.ablations.collate import Collated
 from semrepa.ablations.tables import Measure
-from semrepa.ui.style import BLUE, DASHES, GREY, INK, ORANGE, PAPER, PURPLE, SKY, new_figure, styled
+from semrepa.ui.style import BLUE, DASHES, GREY, INK, ORANGE, PAPER, PURPLE, SKY, SMALL, new_figure, styled
 
 PAPERS = {arm.name: arm.paper for arm in ARMS}
 TITLES = {arm.name: arm.title for arm in ARMS}
@@ -111,7 +111,7 @@ def clip_dots(
         axes.set_title(TITLES[arm])
         axes.set_xlabel(f"{measure.title}, minus {against}")
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    grid[0, 0].set_yticks(range(len(order)), [found.clips[clip] for clip in order], fontsize=7)
+    grid[0, 0].set_yticks(range(len(order)), [found.clips[clip] for clip in order], fontsize=SMALL)
     return figure
 
 

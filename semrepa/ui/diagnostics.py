@@ -25,7 +25,8 @@ from semrepa.ui.style import (
     RED,
     SKY,
     SMALL,
-    draw_floor,
+    bare,
+    draw_floors,
     label_ends,
     new_figure,
     styled,
@@ -107,8 +108,7 @@ def _error_panel(
             ends.append((f"{name} {last:.3g}", last, color))
     highest = max(value for levels in seen.values() for value in levels.values())
     near = {label: level for label, level in floors.items() if level < _OUT_OF_REACH * highest}
-    for label, level in _merged(near).items():
-        draw_floor(axes, label, level)
+    draw_floors(axes, near)
     if TRUE in seen:
         level = seen[TRUE][None]
         axes.axhline(level, color=GREEN, linestyle=DASHES, linewidth=1.4)
@@ -118,18 +118,6 @@ def _error_panel(
         axes.annotate(f"{TRUE} {level:.3g}", (0.01, level), (0, free), **where, **look)
     axes.margins(y=0.12)
     label_ends(axes, ends)
-
-
-def _merged(floors: Mapping[str, float]) -> dict[str, float]:
-    """Floors that lie on each other as one."""
-    found: dict[str, float] = {}
-    for label, level in sorted(floors.items(), key=lambda floor: floor[1]):
-        twin = next((name for name, other in found.items() if level < 1.03 * other), None)
-        if twin is None:
-            found[label] = level
-        else:
-            found[f"{twin}, {label}"] = found.pop(twin)
-    return found
 
 
 @styled
@@ -205,8 +193,13 @@ def exploit_scatter(
 
     Returns:
         One panel per question: a dot per clip and noise level (on the frame: beyond it),
-        the mean with its intervals, and the verdict.
+        the mean with its intervals, and the verdict. Words where no question could be answered.
     """
+    if not found:
+        figure, grid = new_figure(9, 1.4, title=title)
+        words = "No answer: a question needs two clips or more on which the aligner can be trusted."
+        bare(grid[0, 0]).text(0, 0.5, words, va="center", transform=grid[0, 0].transAxes)
+        return figure
     columns = min(2, len(found))
     rows = -(-len(found) // columns)
     figure, grid = new_figure(5.5 * columns + 0.6, 3.7 * rows + 0.4, rows, columns, title=title)

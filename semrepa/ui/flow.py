@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from semrepa.ui.pictures import to_array, to_images
-from semrepa.ui.style import FAINT, GREY, INK, PART_COLORS, PICTURE_DPI, bare, label_name, new_figure, styled
+from semrepa.ui.style import (
+    FAINT,
+    GREY,
+    INK,
+    PART_COLORS,
+    PICTURE_DPI,
+    SMALL,
+    bare,
+    label_name,
+    new_figure,
+    styled,
+)
 
 Panel = ArrayLike | torch.Tensor | Mapping[str, float]
 """A frame (3, H, W), a map of values around zero (H, W), a vector (d,), or named losses."""
@@ -60,7 +71,7 @@ def flow(stages: Sequence[Stage], *, title: str = "") -> Figure:
             figure.delaxes(axes)
         for axes, (name, panel) in zip(row, stage.panels.items(), strict=False):
             _draw(axes, panel)
-            axes.set_xlabel(name, labelpad=4, color=INK, fontsize=9)
+            axes.set_xlabel(name, labelpad=4, color=INK, fontsize=SMALL)
         for axes, step in zip(row, stage.steps, strict=False):
             _arrow(axes, step)
         row[0].set_title(stage.title, pad=8)
@@ -89,7 +100,7 @@ def _bars(axes: Axes, losses: Mapping[str, float]) -> None:
     top = max(losses.values())
     for place, (name, value) in enumerate(losses.items()):
         axes.barh(place, value / top, height=0.34, color=PART_COLORS.get(name, GREY))
-        axes.text(0, place - 0.24, f"{label_name(name)} {value:.3g}", fontsize=8.5, va="bottom")
+        axes.text(0, place - 0.24, f"{label_name(name)} {value:.3g}", fontsize=SMALL, va="bottom")
     axes.set_ylim(len(losses) - 0.6, -0.75)
     axes.set_xlim(0, 1)
 
@@ -101,5 +112,5 @@ def _arrow(axes: Axes, step: str) -> None:
     place = {"xycoords": "axes fraction", "textcoords": "axes fraction", "annotation_clip": False}
     look = {"arrowstyle": "-|>", "color": GREY, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", (1.42, 0.5), (1.05, 0.5), arrowprops=look, **place)
-    text = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": INK, "linespacing": 1.05}
+    text = {"ha": "center", "va": "bottom", "fontsize": SMALL, "color": INK, "linespacing": 1.05}
     axes.annotate(step, (1.23, 0.55), (1.23, 0.55), **text, **place)

@@ -82,7 +82,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
     Returns:
         The smoothed values, same length; NaN where nothing finite is near.
     """
-    keep = 1 - 2 / (max(3, len(values) // 15) + 1)
+    keep = 1 - 2 / (max(3, len(values) // 10) + 1)
     total, weight = _decayed(values, keep) + _decayed(values[::-1], keep)[:, ::-1]
     return np.divide(total, weight, out=np.full(len(values), np.nan), where=weight > 0)
 

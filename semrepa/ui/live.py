@@ -4,14 +4,17 @@ import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, cast, runtime_checkable
 
+import numpy as np
+
+from semrepa.training.child import NotFinishedError
 from semrepa.training.log import METRICS
 from semrepa.ui.history import Floors, History, panels, read_floors, read_history, smooth, to_history
 from semrepa.ui.losses import losses, losses_plotly
 from semrepa.ui.monitors import speed
 from semrepa.ui.show import bundle, in_kernel, is_headless, png_size
-from semrepa.ui.style import label_name
+from semrepa.ui.style import BLUE, GREEN, ORANGE, RED, label_name
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,9 @@ REDRAW_SECONDS = 1.0
 LINE_SECONDS = 10.0
 """Time between two log lines outside a notebook."""
 
+End = Literal["done", "stopped", "failed", "crashed"]
+_COLORS: dict[End, str] = {"done": GREEN, "stopped": ORANGE, "failed": RED, "crashed": RED}
+
 
 def live(
     stream: Iterable[LogType],
@@ -43,9 +49,9 @@ def live(
     """Run a training generator to its end and show its losses while it runs.
 
     The picture is redrawn in place from the run's `metrics.jsonl` (so a resumed run shows its whole past),
-    and replaced at the end by one that plotly-aware front ends make interactive. The Stop button, or Ctrl-C,
-    ends the training gently: the picture stays and what was logged is returned. In a headless run it still
-    interrupts.
+    and replaced at the end by one that plotly-aware front ends make interactive; its bar along the upper edge
+    is then full, or says where a run was stopped or failed. The Stop button, or Ctrl-C, ends the training
+    gently: the picture stays and what was logged is returned. In a headless run it still interrupts.
 
     Args:
         stream: the generator, such as `finetune(cfg, store, run_dir)`.
@@ -59,33 +65,40 @@ def live(
 
     Raises:
         KeyboardInterrupt: when interrupted in a headless run, after the last picture.
+        NotFinishedError: the stream follows a child that failed, was stopped or died; likewise.
     """
     logs: list[LogType] = []
     view = view or _new_view(run_dir, title)
-    clock = _Clock(total, view.every)
-    stopped = False
+    clock, end = _Clock(total, view.every), cast(End, "failed")
     try:
         for log in stream:
             logs.append(log)
             if clock.due(log.step):
-                history = _history(logs, run_dir)
-                view.update(history, _with_speed(clock.note(log.step), history))
+                view.update(_history(logs, run_dir), clock.note(log.step), clock.bar(log.step))
                 clock.drawn()
+        end = "done"
     except KeyboardInterrupt:
-        stopped = True
-        close = getattr(stream, "close", None)
-        if close:
+        end = "stopped"
+        if close := getattr(stream, "close", None):
             close()
-    if logs:
-        history = _history(logs, run_dir)
-        view.finish(history, _with_speed(clock.closing(logs[-1].step, stopped), history))
-    if stopped and is_headless():
+    except NotFinishedError as error:
+        end = cast(End, error.status)
+        raise
+    finally:  # an error of the run goes on its way, but first the picture says where it happened
+        _close(view, clock, end, logs, run_dir)
+    if end == "stopped" and is_headless():
         raise KeyboardInterrupt
     return logs
 
 
-def _with_speed(note: str, history: History) -> str:
-    return " · ".join(filter(None, (note, speed(history))))
+def _close(view: "View", clock: "_Clock", end: End, logs: list[LogType], run_dir: Path | str | None) -> None:
+    """Show the last picture; also of a run that had been done before, so that nothing was left to do."""
+    if not logs and not (end == "done" and _is_logged(run_dir)):
+        view.say(f"{end} before the first step")
+        return
+    history = _history(logs, run_dir)
+    step = logs[-1].step if logs else int(max(steps[-1] for steps, _ in history.values()))
+    view.update(history, clock.closing(step, end), clock.bar(step, end), final=True)
 
 
 def open_view(run_dir: Path | str, title: str) -> "View":
@@ -99,7 +112,7 @@ def open_view(run_dir: Path | str, title: str) -> "View":
         The place.
     """
     view = _new_view(run_dir, title)
-    view.open("waiting for the first step")
+    view.open()
     return view
 
 
@@ -129,15 +142,27 @@ class _Clock:
         self.drawing = self.last - self.check
 
     def note(self, step: int) -> str:
+        """Where the run is, how fast, and how long it will take."""
         rate = (step - (self.first_step or 0)) / max(time.monotonic() - self.start, 1e-9)
-        if not self.total:
-            return f"step {step}" + (f" · {rate:.3g} steps/s" if rate else "")
-        left = f" · {duration((self.total - step) / rate)} left" if rate else ""
-        return f"step {step} of {self.total}" + (f" · {rate:.3g} steps/s{left}" if rate else "")
+        fast = f"{rate:.3g} steps/s" if rate else ""
+        left = f"{duration((self.total - step) / rate)} left" if rate and self.total else ""
+        return " · ".join(filter(None, (self._where(step), fast, left)))
 
-    def closing(self, step: int, stopped: bool) -> str:
-        spent = duration(time.monotonic() - self.start)
-        return f"stopped by hand at step {step} after {spent}" if stopped else f"done: step {step}, {spent}"
+    def closing(self, step: int, end: End) -> str:
+        """How the run ended; the time only of a run that was seen to begin."""
+        seen = self.first_step not in (None, step)
+        spent = duration(time.monotonic() - self.start) if seen else ""
+        return " · ".join(filter(None, (f"{end}: {self._where(step)}", spent)))
+
+    def bar(self, step: int, end: End | None = None) -> tuple[float, str] | None:
+        """Share of the run that is done, and its colour; None where it is not known how long the run is."""
+        if not self.total and end != "done":
+            return None
+        share = min(1.0, step / self.total) if self.total else 1.0
+        return share, BLUE if end is None else _COLORS[end]
+
+    def _where(self, step: int) -> str:
+        return f"step {step} of {self.total} · {step / self.total:.0%}" if self.total else f"step {step}"
 
 
 class _Plot:
@@ -150,26 +175,32 @@ class _Plot:
         self.floors: Floors | None = None
         self.handle = None
 
-    def open(self, note: str) -> None:
+    def open(self) -> None:
         from IPython.display import display
 
-        self.handle = display({"text/plain": f"{self.title} {note}".strip()}, raw=True, display_id=True)
+        self.handle = display({"text/plain": ""}, raw=True, display_id=True)
+        self.say("waiting for the first step")
 
-    def update(self, history: History, note: str, *, final: bool = False) -> None:
+    def say(self, note: str) -> None:
+        """Words where there is no picture; nothing where no place was opened."""
+        if self.handle is not None:
+            self.handle.update({"text/plain": f"{self.title} {note}".strip()}, raw=True)
+
+    def update(
+        self, history: History, note: str, bar: tuple[float, str] | None, *, final: bool = False
+    ) -> None:
         from IPython.display import display
 
         if self.floors is None and _is_logged(self.run_dir):
             self.floors = read_floors(self.run_dir)
-        figure = losses(history, floors=self.floors, title=self.title, note=note)
+        note = _with_speed(note, history)
+        figure = losses(history, floors=self.floors, title=self.title, note=note, bar=bar)
         plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
         content = bundle(figure, text=f"{self.title} {note} · {summary(history)}".strip(), plotly=plotly)
         if self.handle is None:
             self.handle = display(content, raw=True, metadata=png_size(figure), display_id=True)
         else:
             self.handle.update(content, raw=True, metadata=png_size(figure))
-
-    def finish(self, history: History, note: str) -> None:
-        self.update(history, note, final=True)
 
 
 class _Lines:
@@ -180,23 +211,33 @@ class _Lines:
     def __init__(self, title: str) -> None:
         self.title = title
 
-    def open(self, note: str) -> None:
+    def open(self) -> None:
+        self.say("waiting for the first step")
+
+    def say(self, note: str) -> None:
         logger.info("%s %s", self.title, note)
 
-    def update(self, history: History, note: str) -> None:
-        logger.info("%s %s · %s", self.title, note, summary(history))
-
-    finish = update
+    def update(
+        self, history: History, note: str, bar: tuple[float, str] | None, *, final: bool = False
+    ) -> None:
+        del bar, final  # words say it
+        logger.info("%s %s · %s", self.title, _with_speed(note, history), summary(history))
 
 
 View = _Plot | _Lines
 """Where a run is shown while it goes on."""
 
 
+def _with_speed(note: str, history: History) -> str:
+    return " · ".join(filter(None, (note, speed(history))))
+
+
 def summary(history: History) -> str:
-    """The newest smoothed value of each panel, as one line of text."""
+    """The newest smoothed value of each panel, and how many steps were not finite, as one line of text."""
     newest = {name: smooth(history[name][1])[-1] for name in panels(history)}
-    return " · ".join(f"{label_name(name)} {value:.4g}" for name, value in newest.items())
+    words = [f"{label_name(name)} {value:.4g}" for name, value in newest.items()]
+    bad = int(np.sum(~np.isfinite(history["loss"][1]))) if "loss" in history else 0
+    return " · ".join([*words, f"{bad} steps not finite"] if bad else words)
 
 
 def duration(seconds: float) -> str:

@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from semrepa.ui.history import Floors, History, Series, panels, smooth
 from semrepa.ui.monitors import draw_panel, monitor_panels
 from semrepa.ui.style import (
     BESIDE,
     BLUE,
+    FAINT,
     GREY,
     INK,
     PAPER,
     PART_COLORS,
     RED,
     SMALL,
-    draw_floor,
-    label_end,
+    draw_floors,
+    label_ends,
     label_name,
     log_scale,
     new_figure,
@@ -37,9 +39,19 @@ Floor = float | Mapping[str, float] | None
 MAX_POINTS = 2000
 """Points drawn per curve; longer ones are thinned."""
 
+KEY = "bold: smoothed · faint: every step"
+"""What the two lines of a panel are."""
+
 
 @styled
-def losses(history: History, *, floors: Floors | None = None, title: str = "", note: str = "") -> Figure:
+def losses(
+    history: History,
+    *,
+    floors: Floors | None = None,
+    title: str = "",
+    note: str = "",
+    bar: tuple[float, str] | None = None,
+) -> Figure:
     """Draw the training curves of a run.
 
     Args:
@@ -47,16 +59,17 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
         floors: what an answer without learning scores, drawn as dashed lines: `{"loss_id": 0.035}` or
             `{"loss_struct": {"mean output": 0.21, "zero output": 0.80}}`.
         title: headline of the figure; say which weights are trained.
-        note: small text under the title, such as the time left.
+        note: small text beside the title, such as the time left.
+        bar: how much of the run is done (0 to 1) and in which colour that is said, along the upper edge.
 
     Returns:
         A figure with one panel for the total loss, each part, and the gradient norm; and for what else was
-        measured, see `monitor_panels`.
+        measured, see `monitor_panels`. Behind each curve stand its newest smoothed value and, in black, the
+        newest one on held-out clips.
     """
     names, others = panels(history) or ["loss"], monitor_panels(history)
-    columns = min(len(names) + len(others), 3)
-    rows = -(-(len(names) + len(others)) // columns)
-    height = 2.75 * rows + 0.5
+    rows, columns = _layout(len(names) + len(others))
+    height = 2.75 * rows + 0.7
     figure, grid = new_figure(11 if columns > 1 else 7, height, rows, columns, title=title or " ")
     for axes, panel in zip_longest(grid.flat[len(names) :], others):
         if panel:
@@ -66,37 +79,61 @@ def losses(history: History, *, floors: Floors | None = None, title: str = "", n
     for axes, name in zip(grid.flat, names, strict=False):
         empty = (np.array([]), np.array([]))
         _panel(axes, name, history.get(name, empty), history.get(f"eval.{name}"), (floors or {}).get(name))
-    figure.text(0.99, 1 - 0.08 / height, note, ha="right", va="top", color=GREY)
+    figure.text(0.99, 1 - 0.1 / height, note, ha="right", va="top", color=readable(GREY))
+    held = " · circles: held-out clips" if any(name.startswith("eval.") for name in history) else ""
+    figure.supxlabel(KEY + held, x=0.99, ha="right", fontsize=SMALL, color=readable(GREY))
+    if bar:
+        engine: Any = figure.get_layout_engine()
+        engine.set(h_pad=0.08)  # inches, for the bar above the title
+        for share, color in ((1.0, FAINT), bar):
+            place = {"transform": figure.transFigure, "color": color, "linewidth": 0}
+            figure.add_artist(Rectangle((0, 1 - 0.05 / height), share, 0.05 / height, **place))
     return figure
 
 
+def _layout(count: int) -> tuple[int, int]:
+    """Rows and columns for so many panels: up to four beside each other where three would leave a gap."""
+    columns = 4 if count in (4, 7, 8) else min(count, 3)
+    return -(-count // columns), columns
+
+
 def _panel(axes: Axes, name: str, series: Series, evaluated: Series | None, floor: Floor) -> None:
-    color = PART_COLORS.get(name, BLUE)
+    color, levels = PART_COLORS.get(name, BLUE), _levels(floor)
     steps, values = thin(series)
-    finite = np.isfinite(values)
-    curve = smooth(values)
+    finite, curve = np.isfinite(values), smooth(values)
     axes.plot(steps[finite], values[finite], color=color, alpha=0.25, linewidth=0.9)
     axes.plot(steps, curve, color=color)
-    if finite.any():
-        label_end(axes, steps[-1], curve[-1], f"{curve[-1]:.3g}", color)
-    if evaluated is not None:
-        axes.plot(*evaluated, "o", color=INK, markersize=4.5, markerfacecolor="white", zorder=3)
-        first = (evaluated[0][0], evaluated[1][0])
-        axes.annotate("held out", first, (6, 4), **BESIDE)
-    levels = _levels(floor)
-    _scale(axes, np.concatenate([values[finite], (evaluated or ((), ()))[1], list(levels.values())]))
-    for label, level in levels.items():
-        draw_floor(axes, label, level)
+    ends = [(f"{curve[-1]:.3g}", curve[-1], color)] if finite.any() else []
+    at, heldout = _finite(evaluated)
+    if len(heldout):
+        look = {"color": INK, "linewidth": 0.8, "markersize": 4.5, "markerfacecolor": PAPER}
+        axes.plot(at, heldout, "o-", zorder=3, clip_on=False, **look)
+        ends.append((f"{heldout[-1]:.3g}", heldout[-1], INK))
+    _scale(axes, np.concatenate([values[finite], heldout, list(levels.values())]))
+    draw_floors(axes, levels)
     if not finite.all():
-        bad = steps[~finite]
-        axes.plot(
-            bad, np.zeros(len(bad)), "|", color=RED, markersize=12, transform=axes.get_xaxis_transform()
-        )
-        axes.text(0.02, 0.04, f"{len(bad)} non-finite", color=RED, transform=axes.transAxes)
+        _mark_bad(axes, steps[~finite])
     axes.set_title(label_name(name), color=readable(color))
     axes.set_xlabel("step")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.margins(x=0.02)
+    label_ends(axes, ends)
+
+
+def _finite(series: Series | None) -> Series:
+    """The finite points of a series; none of no series."""
+    steps, values = series or (np.array([]), np.array([]))
+    known = np.isfinite(values)
+    return steps[known], values[known]
+
+
+def _mark_bad(axes: Axes, steps: np.ndarray) -> None:
+    """Ticks on the step axis where a number was not finite."""
+    look = {"color": RED, "markersize": 12, "transform": axes.get_xaxis_transform()}
+    axes.plot(steps, np.zeros(len(steps)), "|", **look)
+    words = {"color": readable(RED), "transform": axes.transAxes, "fontsize": SMALL, "fontweight": "bold"}
+    axes.text(0.02, 0.05, f"{len(steps)} not finite", **words)
 
 
 def _levels(floor: Floor) -> dict[str, float]:
@@ -168,9 +205,8 @@ def _bar(axes: Axes, row: int, parts: Mapping[str, float]) -> None:
             text = {"ha": "center", "va": "center", "fontsize": SMALL, "fontweight": "bold"}
             axes.text(middle, row, f"{share:.0%}\n{size:.3g}", color=on_color(color), **text)
         else:
-            axes.annotate(
-                f"{share:.1%}", (middle, row - 0.31), (0, 2), ha="center", color=readable(color), **BESIDE
-            )
+            words = {"ha": "center", "color": readable(color), **BESIDE}
+            axes.annotate(f"{share:.1%}", (middle, row - 0.31), (0, 2), **words)
         left += share
 
 
@@ -193,8 +229,8 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
 
     names, others = panels(history) or ["loss"], monitor_panels(history)
     titles = [label_name(name) for name in names] + [panel.title for panel in others]
-    columns = min(len(titles), 3)
-    figure = make_subplots(rows=-(-len(titles) // columns), cols=columns, subplot_titles=titles)
+    rows, columns = _layout(len(titles))
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles)
     cells: list[dict[str, Any]] = [
         {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))
     ]
@@ -214,7 +250,7 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
         template="none",
         paper_bgcolor="white",
         plot_bgcolor="white",
-        height=340 if len(titles) <= 2 * columns else 510,
+        height=80 + 250 * rows,
     )
     return json.loads(figure.to_json() or "{}")
 
@@ -229,7 +265,7 @@ def _traces(history: History, name: str) -> list[dict[str, Any]]:
     ]
     if f"eval.{name}" in history:
         x, y = (_floats(part) for part in history[f"eval.{name}"])
-        traces.append({"x": x, "y": y, "name": "held out", "mode": "markers", "marker_color": INK})
+        traces.append({"x": x, "y": y, "name": "held out", "mode": "lines+markers", "line_color": INK})
     return traces
 
 

@@ -196,7 +196,7 @@ def _norms(history: History) -> Panel:
     shown = [replace(c, points=_positive(c.points), earlier=_positive(c.earlier)) for c in found]
     curves = tuple(curve for curve in shown if len(curve.points[0]))
     axes = {"x": "timestep", "y": "norm, weighted (log)"}
-    return Panel(title="gradient of each loss", curves=curves, log=True, **axes)
+    return Panel(title="gradient of each loss (dashed: at first)", curves=curves, log=True, **axes)
 
 
 def _positive(points: Series) -> Series:

@@ -15,6 +15,7 @@ from semrepa.ui.style import (
     INK,
     PAPER,
     RED,
+    SMALL,
     label_name,
     new_figure,
     squeezed,
@@ -88,7 +89,7 @@ def gains(results: Results, metric: str) -> Figure:
         axes.axhline(0, color=INK, linewidth=1)
         axes.axhline(results.differences[arm][metric].mean, color=GREY, linestyle=DASHES, linewidth=1.2)
         names = [squeezed(clip, 18) for clip in clips] if len(clips) <= 30 else []
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=SMALL)
         better = sum(sign * height > 0 for height in heights)
         axes.set_title(f"{arm}: {better} of {len(clips)} clips better")
         axes.set_facecolor(PAPER)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from semrepa.analysis.seeds import SeedMean
 from semrepa.analysis.table3 import LABELS, WITH, WITHOUT
-from semrepa.ui.style import BLUE, DASHES, GREY, ORANGE, PAPER, new_figure, styled
+from semrepa.ui.style import BLUE, DASHES, GREY, ORANGE, PAPER, SMALL, new_figure, styled
 
 COLORS = {WITH: BLUE, WITHOUT: ORANGE}
 SHOWN = ("cosine_to_teacher", "gap_cosine", "eer_two_videos")
@@ -65,7 +65,7 @@ def _curves(axes: Axes, recorded: Mapping[str, Any], kind: str) -> None:
             xycoords="axes fraction",
             ha="right",
             color=COLORS[variant],
-            fontsize=8.5,
+            fontsize=SMALL,
             fontweight="bold",
             bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
         )
@@ -92,5 +92,5 @@ def _pairs(axes: Axes, recorded: Mapping[str, Any], name: str) -> None:
     axes.set_xlim(-0.35, 1.35)
     axes.margins(y=0.15)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.set_title(textwrap.fill(LABELS.get(name, name), 19), fontsize=9)
-    axes.set_xlabel(f"with - without:\n{str(difference).replace(' [', chr(10) + '[')}", fontsize=8.5)
+    axes.set_title(textwrap.fill(LABELS.get(name, name), 19), fontsize=SMALL)
+    axes.set_xlabel(f"with - without:\n{str(difference).replace(' [', chr(10) + '[')}", fontsize=SMALL)

@@ -37,8 +37,22 @@ def in_kernel() -> bool:
 
 
 def is_headless() -> bool:
-    """Tell whether nobody can move a slider: a papermill run (`SEMREPA_HEADLESS=1`) or no kernel at all."""
-    return os.environ.get("SEMREPA_HEADLESS", "") == "1" or not in_kernel()
+    """Tell whether nobody can move a slider: a papermill run (`SEMREPA_HEADLESS=1`) or no kernel at all.
+
+    JupyterLab, VS Code and Colab let a cell ask for input; papermill, nbconvert and nbclient do not, so that
+    they are known without the runner's word too.
+
+    Returns:
+        Whether a figure has to speak for itself.
+    """
+    return os.environ.get("SEMREPA_HEADLESS", "") == "1" or not in_kernel() or not _can_ask()
+
+
+def _can_ask() -> bool:
+    """Whether the front end that runs this cell takes questions to somebody."""
+    from IPython import get_ipython
+
+    return bool(getattr(getattr(get_ipython(), "kernel", None), "_allow_stdin", True))
 
 
 def bundle(
@@ -77,7 +91,8 @@ def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = 
 
     Args:
         item: a matplotlib `Figure`, or any object that IPython can display.
-        text: one line that goes beside the figure as `text/plain`.
+        text: one line that goes beside the figure or the widget as `text/plain`: all that a saved notebook
+            keeps of a widget.
         plotly: an interactive version of the figure, see `bundle`.
     """
     from IPython.display import display
@@ -86,6 +101,8 @@ def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = 
         logger.info("not in a notebook, nothing drawn: %s", text or type(item).__name__)
     elif isinstance(item, Figure):
         display(bundle(item, text=text, plotly=plotly), raw=True, metadata=png_size(item))
+    elif text and hasattr(item, "_repr_mimebundle_"):
+        display({**item._repr_mimebundle_(), "text/plain": text}, raw=True)
     else:
         display(item)
 
@@ -133,7 +150,8 @@ class Table:
             + "</tr>"
             for cells in self.cells
         )
-        caption = f"<caption style='text-align:left;padding:4px 0'>{html.escape(self.caption)}</caption>"
+        paper = f"text-align:left;padding:4px 2px;background:{PAPER};color:{INK}"  # the table's ends below it
+        caption = f"<caption style='{paper}'>{html.escape(self.caption)}</caption>"
         return (
             f"<table style='border-collapse:collapse;background:{PAPER};color:{INK};font-size:13px'>"
             f"{caption if self.caption else ''}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,13 +1,15 @@
 """One look for every figure: palette, font scale, figure factory, labels and PNG writer.
 
-All figures use matplotlib's object API (never `pyplot`), so they are safe in a kernel, a thread and a test,
-and they carry an opaque light background, so they read the same in a light and a dark JupyterLab.
+All figures use matplotlib's object API (never `pyplot`), so they are safe in a kernel, a thread and a test.
+They carry an opaque white background, and tables and lines do too: a picture in a saved notebook cannot know
+in which theme it will be opened, and ink that is dark enough for white paper vanishes on a dark page. So one
+picture reads the same in a light and a dark JupyterLab, in VS Code, on GitHub and in print.
 """
 
 import functools
 import io
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import matplotlib
@@ -53,6 +55,8 @@ DPI = 130
 PICTURE_DPI = 104
 """Pixels per inch of figures that are mostly video frames, which weigh much and gain nothing from more."""
 SCREEN_DPI = 92
+CHART_COLORS = 8192
+"""Most colours of a chart, with the soft edges of its letters and lines; video frames have more."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -162,32 +166,36 @@ def _luminance(color: str) -> float:
     return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
-def label_end(axes: Axes, x: float, y: float, text: str, color: str) -> None:
-    """Write the label of a line right behind its last point."""
-    place = {"va": "center", "annotation_clip": False}
-    axes.annotate(f" {text}", (x, y), color=readable(color), fontweight="bold", **place)
-
-
 def label_ends(axes: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
     """Write the labels of several lines at the right of the axes, moved apart where they would overlap.
 
     Args:
         axes: where the lines have been drawn; its limits must not change afterwards.
-        ends: label, last y value and colour of each line.
+        ends: label, last y value and colour of each line; those without a finite value are left out.
     """
+    ends = [end for end in ends if np.isfinite(end[1])]
     if not ends:
         return
     points = axes.transData.transform([(axes.get_xlim()[1], y) for _, y, _ in ends])
     wanted = axes.transAxes.inverted().transform(points)[:, 1]
     step = 13 / 72 * axes.figure.dpi / axes.bbox.height  # 13 points
-    places = np.sort(wanted)
-    for index in range(1, len(places)):
-        places[index] = max(places[index], places[index - 1] + step)
-    places -= np.mean(places - np.sort(wanted))
-    for place, index in zip(places, np.argsort(wanted, kind="stable"), strict=True):
+    order = np.argsort(wanted, kind="stable")
+    for place, index in zip(_apart(wanted[order], step), order, strict=True):
         text, _, color = ends[index]
-        look = {"color": readable(color), "fontweight": "bold", "va": "center"}
-        axes.text(1.015, place, text, transform=axes.transAxes, **look)
+        where = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "center"}
+        axes.annotate(text, (1, place), (6, 0), color=readable(color), fontweight="bold", **where)
+
+
+def _apart(wanted: np.ndarray, step: float) -> np.ndarray:
+    """The nearest places (least squares) to those wanted, in the same order, each `step` above the last."""
+    shift, blocks = step * np.arange(len(wanted)), []
+    for value in wanted - shift:
+        blocks.append((value, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (low, few), (high, more) = blocks.pop(), blocks.pop()
+            blocks.append(((low * few + high * more) / (few + more), few + more))
+    means, sizes = zip(*blocks, strict=True)
+    return np.repeat(means, sizes) + shift
 
 
 def log_scale(axes: Axes, span: float) -> None:
@@ -206,8 +214,28 @@ def log_scale(axes: Axes, span: float) -> None:
 def draw_floor(axes: Axes, label: str, level: float) -> None:
     """Draw the level that an answer without learning reaches, with its name and number."""
     axes.axhline(level, color=GREY, linestyle=DASHES, linewidth=1.2)
-    place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-    axes.annotate(f"{label} {level:.3g}", (0.99, level), color=GREY, fontsize=SMALL, **place)
+    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right"}
+    paper = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.5}
+    words = {"color": readable(GREY), "fontsize": SMALL, "va": "bottom", "bbox": paper}
+    axes.annotate(f"{label} {level:.3g}", (0.99, level), (0, 2), **place, **words)
+
+
+def draw_floors(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Draw several floors; those that lie on each other become one line with all their names.
+
+    Args:
+        axes: the axes.
+        levels: level by name.
+    """
+    together: dict[str, float] = {}
+    for label, level in sorted(levels.items(), key=lambda floor: floor[1]):
+        twin = next((name for name, other in together.items() if level < 1.03 * other), None)
+        if twin is None:
+            together[label] = level
+        else:
+            together[f"{twin}, {label}"] = together.pop(twin)
+    for label, level in together.items():
+        draw_floor(axes, label, level)
 
 
 def bare(axes: Axes) -> Axes:
@@ -220,7 +248,7 @@ def bare(axes: Axes) -> Axes:
 
 
 def to_png(figure: Figure, dpi: float | None = None) -> bytes:
-    """Write a figure as PNG bytes on its own opaque background.
+    """Write a figure as PNG bytes on its own opaque background; a chart, with its few colours, as a palette.
 
     Args:
         figure: the figure.
@@ -233,7 +261,7 @@ def to_png(figure: Figure, dpi: float | None = None) -> bytes:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(buffer, format="PNG")
+    _with_palette(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -250,6 +278,20 @@ def fewer_colors(png: bytes) -> bytes:
     with Image.open(io.BytesIO(png)) as picture:
         picture.quantize(256).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _with_palette(picture: Image.Image) -> Image.Image:
+    """A chart in 256 colours, a third of the bytes, its paper as it was; video frames have more and stay."""
+    colors = picture.getcolors(CHART_COLORS)
+    if colors is None:
+        return picture
+    small = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    paper = max(colors)[1]
+    entry = np.asarray(small)[(np.asarray(picture) == paper).all(axis=-1)][0]
+    palette = np.array(small.getpalette())
+    palette[3 * entry : 3 * entry + 3] = paper
+    small.putpalette(palette.tolist())
+    return small
 
 
 _WORDS = {

@@ -12,7 +12,7 @@ import torch
 
 from semrepa.config import Config
 from semrepa.training.alignment import Aligners
-from semrepa.training.child import Child, NotFinishedError, Stage
+from semrepa.training.child import MODULE, Child, NotFinishedError, Stage
 from semrepa.training.launch import attach, launch, release
 from semrepa.training.log import StepLog
 from semrepa.training.stopping import ECHO
@@ -76,7 +76,10 @@ def train(
 
 
 def watch(run_dir: Path | str, *, title: str = "") -> None:
-    """Follow a child from any notebook: one that runs, has ended or has died.
+    """Attach to a child from any notebook: one that runs, has ended or has died.
+
+    The cell returns at once. In a headless run it waits for the end, since nothing is drawn after the last
+    cell; Ctrl-C ends the waiting, not the training.
 
     Args:
         run_dir: run folder.
@@ -84,8 +87,22 @@ def watch(run_dir: Path | str, *, title: str = "") -> None:
 
     Raises:
         FileNotFoundError: no child was started in this folder.
+        NotFinishedError: headless, the child failed, was stopped or died.
     """
-    Panel(attach(run_dir), title=title).open(past=1)
+    child = attach(run_dir)
+    if is_headless():
+        live(child.follow(past=1), child.run_dir, title=title, total=_total(child))
+    else:
+        Panel(child, title=title, total=_total(child)).open(past=1)
+
+
+def _total(child: Child) -> int | None:
+    """Steps of the whole run, from what the child was asked to do; None where nobody wrote that down."""
+    asked = child.run_dir / "launch" / "config.json"
+    if not asked.is_file():
+        return None
+    stage = child.command[child.command.index(MODULE) + 1]
+    return getattr(Config.load(asked), stage if stage == "finetune" else f"pretrain_{stage}").steps
 
 
 class Panel:
@@ -126,7 +143,8 @@ class Panel:
             past: how many of the steps that are logged already are drawn first.
         """
         self._look()
-        show(self.box)
+        again = f"watch({str(self.child.run_dir)!r}) brings them back"
+        show(self.box, text=f"{self.title}: buttons while its kernel lives; {again}".removeprefix(": "))
         view = open_view(self.child.run_dir, self.title)  # a thread can redraw what a cell has shown, no more
         self.follower = threading.Thread(target=self._follow, args=(past, view), daemon=True)
         self.follower.start()

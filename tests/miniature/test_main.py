@@ -1,5 +1,6 @@
 """The weight builder's command: its parts with small networks, wired by files as in the real build."""
 
+import json
 import runpy
 import shutil
 import sys
@@ -18,6 +19,7 @@ from semrepa.miniature.clips import HELDOUT_SEED, TRAIN_SEED
 from semrepa.models.cogvideox import load_cogvideox
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
+from semrepa.training.checks import teachers_of
 from semrepa.training.log import read_metrics
 from semrepa.training.pretrain import new_identity_aligner
 from tests.tiny import tiny_text, tiny_transformer, tiny_vae
@@ -76,6 +78,7 @@ class World:
             patch.setattr(command, name, self.noting(name, getattr(self, name)))
         patch.setattr(command, "build_config", lambda folder: override(cfg, {"model.weights": str(folder)}))
         patch.setattr(command, "new_transformer", tiny_transformer)
+        patch.setattr(command, "sha256_of_weights", lambda role, folder: f"hash of {folder.name}")
         patch.setattr(command.Build, "_face_teacher", lambda build: self.teacher)
 
     def noting(self, name, answer=lambda *_, **__: None):
@@ -189,6 +192,15 @@ def test_the_shipped_aligners_are_the_trained_ones(built):
         (args[0].identity.use_depth, args) for args, _ in built.calls["train_on_portraits"]
     )
     assert first[1] is second[1], "portraits are encoded once"
+
+
+def test_the_shipped_aligners_know_their_teachers_and_no_folder_of_the_builder(built):
+    known = teachers_of({"depth": ["exact"], "face": ["hash of face"]})
+    for name in ("structure_aligner", "identity_aligner", "identity_aligner_no_depth"):
+        settings = json.loads((built.assets / name / "config.json").read_text())
+        assert settings.get("face_teacher", known["face_teacher"]) == known["face_teacher"]
+        assert settings["depth_teacher"] == (None if name.endswith("no_depth") else known["depth_teacher"])
+        assert "_name_or_path" not in settings
 
 
 def test_parts_that_are_done_are_not_done_again(built):

@@ -35,6 +35,7 @@ LIMIT = 900
 """Seconds for all notebooks; one of them may take eight minutes."""
 DRAWS = re.compile(
     r"\b(live|train|contact_sheet|scrubber|lines|depth_figure|aligner_figure|balance_bars|distance_histograms|roc"
+    r"|error_curves|exploit_scatter|layer_curves"
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
     r"|gradients_by_timestep|drift|memory_figure|funnel|rejected_gallery|spread|questions|record_figure"
     r"|depth_scrubber|versus|distance_explorer|noise_level_explorer|weight_explorer"

@@ -5,14 +5,17 @@ import logging
 import pytest
 from training.clips import HELDOUT, TRAIN, record
 
-from semrepa.config import override
+from semrepa.config import configure, override
 from semrepa.data.store import FeatureStore
 from semrepa.models.identity import IdentityAligner
 from semrepa.models.structure import StructureAligner
+from semrepa.prepare.stores import fingerprint
 from semrepa.training.alignment import Aligners
 from semrepa.training.checks import check_record, check_teachers, teachers_of
 from semrepa.training.finetune import finetune
 from semrepa.training.pretrain import pretrain_identity, pretrain_structure
+from semrepa.training.sources import load_aligners
+from semrepa.weights import check_weights
 
 MADE = {"colormap": "inferno", "depth": ["exact", "abc"], "face": ["f0", 0.5]}
 
@@ -44,7 +47,7 @@ def pretrained(cfg, made_by, tmp_path):
 
 
 def test_pretraining_records_the_teachers(pretrained, made_by):
-    known = teachers_of(made_by("other"))
+    known = teachers_of(made_by("other").fingerprint)
     assert pretrained.structure.config.depth_teacher == known["depth_teacher"]
     assert pretrained.identity.config.face_teacher == known["face_teacher"]
     assert pretrained.identity.config.colormap == "inferno"
@@ -53,16 +56,18 @@ def test_pretraining_records_the_teachers(pretrained, made_by):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"depth": ["exact", "xyz"]}, "structure aligner: got depth_teacher '.*expected the same"),
+        (
+            {"depth": ["d1", "disparity"]},
+            "structure aligner: got depth_teacher '.*expected the same",
+        ),
         ({"face": ["f1", 0.5]}, "identity aligner: got face_teacher '.*pretrain an aligner on this store"),
         ({"colormap": "gray"}, "depth.colormap: got 'inferno' with the store .* painted in 'gray'"),
     ],
 )
 def test_other_teachers_or_colours_are_refused(cfg, parts, pretrained, made_by, tmp_path, change, message):
     run = {"train_ids": TRAIN, "parts": parts, "aligners": pretrained}
-    finetune(
-        cfg, made_by("same", face=["f0", 0.9]), tmp_path / "run", **run
-    )  # a threshold is no other teacher
+    same = made_by("same", face=["f0", 0.9], depth=["exact", "xyz"])
+    finetune(cfg, same, tmp_path / "run", **run)  # a threshold, or a newer world, is no other teacher
     with pytest.raises(ValueError, match=message):
         finetune(cfg, made_by("other", **change), tmp_path / "run", **run)
 
@@ -77,6 +82,18 @@ def test_aligners_without_a_record_are_accepted_with_a_warning(aligners, made_by
         check_teachers(made_by("store"), aligners)
     assert "structure aligner has no record of its depth_teacher" in caplog.text
     assert "identity aligner has no record of its colormap and depth_teacher and face_teacher" in caplog.text
+
+
+def test_the_shipped_aligners_have_learned_from_the_teachers_of_mini(tmp_path, caplog):
+    cfg = configure("mini")
+    made_from = fingerprint(cfg, check_weights(cfg, ("model", "depth", "face", "people")))
+    store = FeatureStore(tmp_path, made_from)
+    flat = load_aligners(override(cfg, {"identity.use_depth": False}))
+    for aligners in (load_aligners(cfg), flat):
+        check_teachers(store, aligners)
+        assert aligners.identity.config.face_teacher == teachers_of(made_from)["face_teacher"]
+    assert caplog.text == ""
+    assert flat.identity.config.depth_teacher is None
 
 
 def test_pretraining_refuses_other_colours(cfg, made_by, tmp_path):

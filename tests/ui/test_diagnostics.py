@@ -73,6 +73,10 @@ def test_layers_name_models_and_scores():
         assert word in text
 
 
+def test_scatter_without_an_answer_says_so():
+    assert "No answer: a question needs two clips" in draw(exploit_scatter({}))
+
+
 def test_scatter_states_the_verdict_and_its_numbers():
     found = compare(readings(), "base", "aligned", aligner="id_loss", judge="face_error")
     text = draw(exploit_scatter({("base", "aligned", "id_loss", "face_error"): found}))

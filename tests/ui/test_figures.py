@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,7 +25,20 @@ from semrepa.ui.pictures import (
     write_side_by_side,
 )
 from semrepa.ui.plots import compare_arms, distance_histograms, distance_matrix, embedding_map, lines, roc
-from semrepa.ui.style import to_png
+from semrepa.ui.style import (
+    BLUE,
+    CYCLE,
+    INK,
+    ORANGE,
+    PAPER,
+    PART_COLORS,
+    _apart,
+    bare,
+    new_figure,
+    on_color,
+    readable,
+    to_png,
+)
 
 RANDOM = np.random.default_rng(0)
 CLIP = RANDOM.integers(0, 256, (9, 3, 16, 24), dtype=np.uint8)
@@ -39,8 +53,9 @@ def words(figure: Figure) -> str:
 def draw(figure: Figure) -> str:
     """Write the figure, check the picture, and give its words."""
     png = to_png(figure, dpi=50)
-    picture = Image.open(io.BytesIO(png))
-    assert picture.mode == "RGB"  # opaque
+    opened = Image.open(io.BytesIO(png))
+    assert opened.mode in ("RGB", "P") and "transparency" not in opened.info  # opaque
+    picture = opened.convert("RGB")
     assert picture.getpixel((0, 0)) == (255, 255, 255)
     assert max(picture.size) < 900
     assert len(np.unique(np.asarray(picture))) > 5
@@ -57,8 +72,49 @@ def test_losses_show_parts_floors_evaluations_and_bad_steps():
     text = draw(losses(history, floors={"loss_struct": {"mean output": 0.2}}, title="Run", note="1 min left"))
     for word in ("Run", "1 min left", "total loss", "diffusion loss", "gradient norm", "mean output 0.2"):
         assert word in text
-    assert "held out" in text
-    assert "1 non-finite" in text
+    assert "circles: held-out clips" in text
+    assert "1 not finite" in text
+    records[0]["eval"]["loss_struct"] = float("nan")
+    assert "circles" in draw(losses(to_history(records)))
+
+
+def test_floors_that_lie_on_each_other_are_one_line():
+    floors = {"loss_id": {"zero output": 0.0355, "mean output": 0.0356, "copy": 0.1}}
+    history = to_history([{"step": step, "parts": {"loss_id": 0.04}} for step in range(3)])
+    text = draw(losses(history, floors=floors))
+    assert "zero output, mean output 0.0355" in text
+    assert "copy 0.1" in text
+
+
+def test_a_chart_is_small_and_video_frames_keep_their_colours():
+    chart, grid = new_figure(4, 3)
+    grid[0, 0].plot([1, 2], color=ORANGE)
+    frame, axes = new_figure(4, 3)
+    pixels = RANDOM.integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    bare(axes[0, 0]).imshow(pixels)
+    small, whole = (Image.open(io.BytesIO(to_png(each))) for each in (chart, frame))
+    assert (small.mode, whole.mode) == ("P", "RGB")
+    shown = np.asarray(small.convert("RGB")).reshape(-1, 3).astype(int)
+    assert np.abs(shown - 255 * np.array(to_rgb(ORANGE))).sum(axis=1).min() < 12
+    assert (shown == 255).all(axis=1).mean() > 0.8
+
+
+def test_labels_move_apart_only_where_they_would_overlap():
+    np.testing.assert_allclose(
+        _apart(np.array([0.1, 0.5, 0.52, 0.53, 0.9]), 0.1), [0.1, 0.4167, 0.5167, 0.6167, 0.9], atol=1e-3
+    )
+    np.testing.assert_allclose(_apart(np.array([0.3, 0.3]), 0.1), [0.25, 0.35])
+
+
+@pytest.mark.parametrize("color", [*CYCLE, *PART_COLORS.values()])
+def test_text_has_contrast_with_its_paper(color):
+    def luminance(name):
+        parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(name)]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+    assert 1.05 / (luminance(readable(color)) + 0.05) >= 4.45
+    assert readable(INK) == INK.lower()
+    assert [on_color(color) for color in (BLUE, INK, ORANGE, PAPER)] == [PAPER, PAPER, INK, INK]
 
 
 def test_losses_of_a_run_that_has_only_begun():

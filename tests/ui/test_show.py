@@ -3,14 +3,16 @@
 import base64
 import io
 import logging
+from types import SimpleNamespace
 
+import ipywidgets
 import numpy as np
 import pytest
 from PIL import Image
 
 from semrepa.ui import show as module
 from semrepa.ui.show import FIGURE_SPACE, PLOTLY, bundle, in_kernel, is_headless, png_size, show, table
-from semrepa.ui.style import SCREEN_DPI, new_figure
+from semrepa.ui.style import INK, PAPER, SCREEN_DPI, new_figure
 
 
 def test_a_bundle_always_holds_a_picture_and_text():
@@ -45,6 +47,24 @@ def test_a_runner_can_say_that_nobody_watches(monkeypatch, value, expected):
     assert is_headless() is expected
 
 
+@pytest.mark.parametrize("can_ask", [True, False])
+def test_a_front_end_that_takes_no_questions_has_nobody_before_it(monkeypatch, can_ask):
+    shell = SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=can_ask))
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.delenv("SEMREPA_HEADLESS", raising=False)
+    assert in_kernel()
+    assert is_headless() is not can_ask
+
+
+def test_a_saved_notebook_keeps_words_in_place_of_a_widget(monkeypatch):
+    shown = []
+    monkeypatch.setattr(module, "in_kernel", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda content, raw: shown.append(content))
+    show(ipywidgets.Button(description="Stop"), text="buttons while the kernel lives")
+    assert shown[0]["text/plain"] == "buttons while the kernel lives"
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+
+
 def test_a_table_is_html_and_text():
     rows = [{"arm": "base", "ID": 0.42123, "ok": True}, {"arm": "<b>", "ID": None, "clips": 7}]
     shown = table(rows, caption="Scores")._repr_mimebundle_()
@@ -58,6 +78,8 @@ def test_a_table_is_html_and_text():
     assert "&lt;b&gt;" in shown["text/html"]
     assert "<b>" not in shown["text/html"]
     assert "text-align:right" in shown["text/html"]
+    caption = shown["text/html"].partition("<caption")[2].partition(">")[0]
+    assert f"background:{PAPER};color:{INK}" in caption, "ink on a dark page"
 
 
 def test_numbers_of_a_column_stand_at_the_point():

@@ -4,6 +4,8 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -23,7 +25,7 @@ def shown(monkeypatch):
     """What was shown; children are looked at often."""
     monkeypatch.setattr(child_module, "POLL_SECONDS", 0.02)
     items = []
-    monkeypatch.setattr(module, "show", items.append)
+    monkeypatch.setattr(module, "show", lambda item, text="": items.append(item))
     return items
 
 
@@ -77,13 +79,61 @@ def test_panel_of_a_failed_child_shows_the_error_and_the_log(tmp_path):
     assert "printed at step 3" in panel.state.value
 
 
-def test_an_ended_child_is_drawn_from_any_notebook(tmp_path, shown, caplog):
+def test_headless_watching_waits_for_the_end(tmp_path, shown, caplog):
+    stub(tmp_path, "finishes")
+    with caplog.at_level(logging.INFO, logger="semrepa"):
+        watch(tmp_path, title="Aligned")
+    assert "done: step 3" in caplog.text
+    assert shown == []
+
+
+def test_an_ended_child_is_drawn_from_any_notebook(tmp_path, shown, caplog, monkeypatch):
+    monkeypatch.setattr(module, "is_headless", lambda: False)
     stub(tmp_path, "finishes").wait(20)
     with caplog.at_level(logging.INFO, logger="semrepa"):
         watch(tmp_path, title="Aligned")
         while "done: step 3" not in caplog.text:
             time.sleep(0.02)
     assert len(shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "words", "shown_log"),
+    [
+        ("finishes", "finished at step 3", False),
+        ("waits", "stopped at step 3, nothing lost", False),
+        ("fails", "failed at step 3: FloatingPointError: got nan", True),
+        ("dies", "died at step 3, often for lack of memory", True),
+    ],
+)
+def test_attached_to_an_ended_child_a_panel_says_how_it_ended(tmp_path, end, words, shown_log, caplog):
+    child = stub(tmp_path, end)
+    if end == "waits":
+        until_step(child, 3)
+        child.stop()
+    with suppress(NotFinishedError):
+        child.wait(20)
+    panel = Panel(module.attach(tmp_path), title="Aligned", total=6)
+    with caplog.at_level(logging.INFO, logger="semrepa"):
+        panel.open(past=1)
+        panel.follower.join(20)
+    assert words in panel.state.value
+    assert panel.stop.disabled
+    assert ("printed at step 3" in panel.state.value) is shown_log
+    word = {"finishes": "done", "waits": "stopped", "fails": "failed", "dies": "crashed"}[end]
+    assert f"{word}: step 3 of 6 · 50%" in caplog.text
+
+
+def test_attaching_knows_how_long_the_run_is(tmp_path, small_config):
+    child = stub(tmp_path, "finishes")
+    child.wait(20)
+    assert module._total(child) is None
+    override(small_config, {"finetune.steps": 9, "pretrain_identity.steps": 7}).save(
+        tmp_path / "launch" / "config.json"
+    )
+    for stage, steps in (("finetune", 9), ("identity", 7)):
+        asked = replace(child, command=("python", "-m", module.MODULE, stage))
+        assert module._total(asked) == steps
 
 
 @pytest.fixture
