@@ -275,7 +275,7 @@ def rows(recorded: Mapping[str, Any], names: Sequence[str] | None = None) -> lis
 
     Returns:
         One row per number: both variants and their difference over seeds, references, and the paper's values
-        beside the cosine's, which is one of the distances that they may be.
+        beside the cosine's, which is one of the distances that they may be; columns that are not empty.
     """
     lines = []
     for name in LABELS if names is None else names:
@@ -289,7 +289,8 @@ def rows(recorded: Mapping[str, Any], names: Sequence[str] | None = None) -> lis
         for variant in (WITH, WITHOUT):
             line[f"paper, {variant.replace('_', ' ')}"] = f"{PAPER[variant][what]:.4f}" if known else ""
         lines.append(line)
-    return lines
+    used = dict.fromkeys(head for line in lines for head, text in line.items() if text)
+    return [{head: line.get(head, "") for head in used} for line in lines]
 
 
 def markdown(recorded: Mapping[str, Any], names: Sequence[str] | None = None) -> str:
@@ -307,8 +308,8 @@ def markdown(recorded: Mapping[str, Any], names: Sequence[str] | None = None) ->
         mean = recorded["table"][name].get("difference")
         if mean and SeedMean(**mean).is_clear:
             line["difference"] = f"**{line['difference']}**"
-    heads = list(dict.fromkeys(head for line in lines for head in line))
-    body = [[line.get(head, "") for head in heads] for line in lines]
+    heads = list(lines[0])
+    body = [list(line.values()) for line in lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *body]) + "\n"
 
 

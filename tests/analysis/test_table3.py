@@ -161,6 +161,11 @@ def test_rows_show_the_papers_values_beside_one_distance(recorded):
     assert lines["ratio, 1 - cosine"]["paper, with depth"] == ""
 
 
+def test_columns_without_anything_are_left_out(recorded):
+    (line,) = table3.rows(recorded, ["depth_gradient"])
+    assert list(line) == ["", "with depth"]
+
+
 def test_papers_gap_is_inter_minus_intra():
     for numbers in PAPER.values():
         assert numbers["gap"] == pytest.approx(numbers["inter"] - numbers["intra"])
