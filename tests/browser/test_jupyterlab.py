@@ -118,7 +118,7 @@ def test_scrubber_and_latent_browser(page, address):
 def test_distances(page, address):
     run(page, address, "05_id_distance_analysis")
     assert_all_figures_are_seen(page)
-    cell_at(page, cell_with(page, "distance_histograms(")).scroll_into_view_if_needed()
+    assert_slider_changes_picture(page, "distance_explorer(")
     photograph(page, "05_distances")
 
 
@@ -136,5 +136,5 @@ def test_training_is_seen_while_it_runs(page, address):
     plot.scroll_into_view_if_needed()
     photograph(page, "06_training")
     assert plot.locator(".js-plotly-plot").count(), "the last picture is not interactive"
-    assert_slider_changes_picture(page, "noise_explorer(")
+    assert_slider_changes_picture(page, "noise_level_explorer(")
     photograph(page, "06_noise_explorer")
