@@ -1,7 +1,7 @@
 import importlib.metadata
 import json
-import os
 import logging
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
