@@ -1,6 +1,7 @@
 import importlib.metadata
 import json
 import logging
+import os
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,8 @@ def test_run_json_tells_the_whole_run(tmp_run, tmp_path):
     ]
     assert run["kind"] == "mini"
     assert run["versions"]["torch"] == importlib.metadata.version("torch")
+    assert run["machine"]["cores"] == os.cpu_count()
+    assert run["machine"]["kind"] in ("cpu", "cuda")
     with pytest.raises(FileNotFoundError, match="hash: got"):
         write_run_json(tmp_run, status="ok", artefacts=[tmp_path / "none"])
 

@@ -34,6 +34,8 @@ def texts(page):
 def commands(text):
     """Every `python -m semrepa...` of a page, in code blocks and in the text, as lists of words."""
     lines = [line for block in BLOCKS.findall(text) for line in block.replace("\\\n", " ").splitlines()]
+    known = dict(match.groups() for line in lines if (match := re.fullmatch(r'(\w+)="(.*)"', line.strip())))
+    lines = [re.sub(r"\$(\w+)", lambda match: known.get(match[1], match[0]), line) for line in lines]
     found = [line[line.index("python -m semrepa") :] for line in lines if "python -m semrepa" in line]
     found += [" ".join(command.split()) for command in INLINE.findall(BLOCKS.sub("", text))]
     found = [
@@ -60,7 +62,7 @@ def test_links_resolve(page):
 
 
 @pytest.mark.parametrize("words", ALL_COMMANDS)
-def test_commands_are_understood(words, monkeypatch):
+def test_commands_are_understood(words, monkeypatch, tmp_path):
     module, arguments = words[2], words[3:]
     assert (ROOT.joinpath(*module.split(".")).with_suffix(".py")).is_file() or (
         ROOT.joinpath(*module.split(".")) / "__main__.py"
@@ -75,6 +77,9 @@ def test_commands_are_understood(words, monkeypatch):
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     package = ROOT.joinpath(*module.split(".")).is_dir()
     program = importlib.import_module(f"{module}.__main__" if package else module)
+    monkeypatch.chdir(tmp_path)
+    if "--out" in arguments:  # its folder is looked for
+        (tmp_path / arguments[arguments.index("--out") + 1]).parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr("sys.argv", [module, *arguments])
     given = () if program.main.__code__.co_argcount == 0 else (arguments,)
     with pytest.raises(Parsed):
