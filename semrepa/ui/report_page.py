@@ -17,7 +17,7 @@ from semrepa.evaluation.tables import all_tables, direction, judgement
 from semrepa.files import write_whole
 from semrepa.ui.plots import compare_arms
 from semrepa.ui.scores import distributions, gains
-from semrepa.ui.scrubber import Page, scrubber
+from semrepa.ui.scrubber import Scrubber, scrubber
 from semrepa.ui.show import Table, table
 from semrepa.ui.style import SCREEN_DPI, to_png
 
@@ -135,7 +135,7 @@ def drawn_scores(results: Results) -> list[str]:
 
 def extreme_clips(
     results: Results, watch: Watch, *, fps: float, arms: Collection[str] | None = None
-) -> Iterator[Page]:
+) -> Iterator[Scrubber]:
     """Play the clips that gain and lose most in the first score that is drawn.
 
     Args:
