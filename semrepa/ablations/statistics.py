@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t as student
+
+from semrepa.analysis.seeds import SeedMean, over_seeds
 
 Values = Float[np.ndarray, "seeds clips"]
 """One number for each seed and clip; NaN where there is none."""
@@ -73,35 +74,20 @@ def estimate(values: Values, *, resamples: int = 2000, seed: int = 0) -> Estimat
             by_seed=(np.nan,) * len(values),
             clips=0,
         )
-    by_seed = np.nanmean(kept, axis=1)
-    low, high = over_seeds(by_seed)
+    by_seed = _means(kept)
+    whole = np.isfinite(by_seed).all()  # else a seed has no number at all
+    trainings = over_seeds(by_seed) if whole else SeedMean(np.nan, np.nan, np.nan, len(by_seed))
     crossed_low, crossed_high = crossed(kept, resamples=resamples, seed=seed)
     return Estimate(
         mean=float(by_seed.mean()),
-        seeds_low=low,
-        seeds_high=high,
+        seeds_low=trainings.low,
+        seeds_high=trainings.high,
         crossed_low=crossed_low,
         crossed_high=crossed_high,
         median=float(np.nanmedian(kept)),
         by_seed=tuple(map(float, by_seed)),
         clips=kept.shape[1],
     )
-
-
-def over_seeds(by_seed: Float[np.ndarray, " seeds"]) -> tuple[float, float]:
-    """Student's 95 % interval of a mean over seeds.
-
-    Args:
-        by_seed: one number for each seed.
-
-    Returns:
-        Both ends; NaN for one seed.
-    """
-    count, mean = len(by_seed), float(np.mean(by_seed))
-    if count < 2:
-        return float("nan"), float("nan")
-    half = float(student.ppf(0.975, count - 1)) * float(np.std(by_seed, ddof=1)) / count**0.5
-    return mean - half, mean + half
 
 
 def crossed(values: Values, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -3,21 +3,27 @@
 import numpy as np
 import pytest
 
-from semrepa.ablations.statistics import crossed, estimate, over_seeds
+from semrepa.ablations.statistics import crossed, estimate
 
 T_OF_TWO = 4.302653  # 97.5 % of Student's t with two degrees of freedom
 
 
 def test_the_interval_over_seeds_is_students():
-    low, high = over_seeds(np.array([1.0, 2.0, 3.0]))
-    assert (low + high) / 2 == pytest.approx(2)
-    assert (high - low) / 2 == pytest.approx(T_OF_TWO / 3**0.5, rel=1e-6)
+    found = estimate(np.array([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+    assert (found.seeds_low + found.seeds_high) / 2 == pytest.approx(2)
+    assert (found.seeds_high - found.seeds_low) / 2 == pytest.approx(T_OF_TWO / 3**0.5, rel=1e-6)
 
 
 def test_one_seed_has_no_interval_over_seeds():
     found = estimate(np.array([[1.0, 3.0]]))
     assert found.mean == 2 and np.isnan(found.seeds_low)
     assert found.crossed_low < 2 < found.crossed_high
+    assert not found.is_shown
+
+
+def test_a_seed_without_a_number_leaves_the_interval_open():
+    found = estimate(np.array([[1.0, 3.0], [np.nan, np.nan]]))
+    assert np.isnan([found.mean, found.seeds_low, found.seeds_high]).all()
     assert not found.is_shown
 
 
