@@ -20,6 +20,7 @@ from semrepa.ablations.grid import ARMS, chosen
 from semrepa.ablations.losses import unreadable
 from semrepa.ablations.pages import write_recording, write_tables
 from semrepa.ablations.settings import Setting
+from semrepa.commands import described
 from semrepa.config import configure
 from semrepa.config.strict import read_pair
 from semrepa.models.quiet import quiet
@@ -64,13 +65,7 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    made = argparse.ArgumentParser(
-        prog="python -m semrepa.ablations",
-        description=description,
-        epilog=f"examples:\n{rest}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = described("semrepa.ablations", __doc__)
     commands = made.add_subparsers(dest="command", required=True)
     aligner = commands.add_parser("aligner", help="train the structure aligner for noisy latents")
     run = commands.add_parser("run", help="run the cells that are not done")

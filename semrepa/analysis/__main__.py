@@ -30,6 +30,7 @@ from semrepa.analysis.diagnostics import (
 )
 from semrepa.analysis.errors import error_by_timestep
 from semrepa.analysis.runs import load_models
+from semrepa.commands import described
 from semrepa.config import Config, override
 from semrepa.data.index import ClipRow
 from semrepa.data.store import FeatureStore
@@ -97,13 +98,7 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    made = argparse.ArgumentParser(
-        prog="python -m semrepa.analysis",
-        description=description,
-        epilog=f"examples:\n{rest}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = described("semrepa.analysis", __doc__)
     made.add_argument("what", choices=("diagnostics",), help="what to make")
     made.add_argument("--run-dir", type=Path, required=True, help="run folder of a fine-tuning")
     made.add_argument("--against", type=Path, help="run folder of another one, such as the plain control")

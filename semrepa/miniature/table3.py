@@ -19,6 +19,7 @@ from torch import Tensor
 
 from semrepa.analysis import focus, table3
 from semrepa.analysis.table3 import Cell
+from semrepa.commands import described
 from semrepa.data.dataset import Batch
 from semrepa.files import write_whole
 from semrepa.miniature.pairs import (
@@ -72,13 +73,7 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    made = argparse.ArgumentParser(
-        prog="python -m semrepa.miniature.table3",
-        description=description,
-        epilog=f"example:\n{rest}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = described("semrepa.miniature.table3", __doc__)
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="seeds (0 to 4)")
     made.add_argument("--run-dir", type=Path, default=Path("runs/table3"), help="folder of everything")
     made.add_argument("--workers", type=int, default=1, help="processes that render (1)")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from semrepa.commands import described
 from semrepa.training.child import Stage
 from semrepa.training.log import StepLog
 from semrepa.training.outcome import OutcomeRecord
@@ -72,13 +73,7 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    description, _, rest = (__doc__ or "").partition("\n\n")
-    made = argparse.ArgumentParser(
-        prog="python -m semrepa.training",
-        description=description,
-        epilog=f"examples:\n{rest}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    made = described("semrepa.training", __doc__)
     made.add_argument(
         "stage",
         choices=get_args(Stage),

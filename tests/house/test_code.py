@@ -14,7 +14,7 @@ TREES = {name: ast.parse(text) for name, text in SOURCES.items()}
 
 # A module imports from rows below its own; beside it, only what SIBLINGS names.
 ROWS = [
-    {"__init__", "config", "shapes", "runtime", "provenance", "hashes", "files"},
+    {"__init__", "commands", "config", "shapes", "runtime", "provenance", "hashes", "files"},
     {"data", "losses", "diffusion", "depth", "sliding"},
     {"models", "teachers", "metrics", "world"},
     {"prepare", "training", "generate", "estimate", "analysis", "weights", "runs"},
