@@ -85,7 +85,7 @@ def _address(log: Path, process: subprocess.Popen) -> str:
 
 def open_notebook(page, address: str, name: str, *, seconds: float) -> None:
     """Open a notebook and wait for its kernel."""
-    page.goto(f"{address}lab/tree/{name}.ipynb")
+    page.goto(f"{address}lab/tree/{name}.ipynb?reset")  # no tab of an earlier notebook
     page.wait_for_function(f"{KERNEL} === 'idle'", timeout=1000 * seconds)
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=1000 * seconds)
 
