@@ -197,10 +197,11 @@ class _Plot:
         figure = losses(history, floors=self.floors, title=self.title, note=note, bar=bar)
         plotly = losses_plotly(history, floors=self.floors, title=self.title) if final else None
         content = bundle(figure, text=f"{self.title} {note} · {summary(history)}".strip(), plotly=plotly)
+        size = png_size(figure, plotly=plotly is not None)
         if self.handle is None:
-            self.handle = display(content, raw=True, metadata=png_size(figure), display_id=True)
+            self.handle = display(content, raw=True, metadata=size, display_id=True)
         else:
-            self.handle.update(content, raw=True, metadata=png_size(figure))
+            self.handle.update(content, raw=True, metadata=size)
 
 
 class _Lines:

@@ -24,6 +24,8 @@ FIGURE_SPACE = "\u2007"
 """A space as wide as a digit."""
 _PLAIN = re.compile(r"-?\d+(\.\d+)?")
 """A number without an exponent."""
+CELL_WIDTH = 840
+"""Pixels that an output has in JupyterLab on a small laptop, beside the list of files."""
 HEAVY = 250_000
 """Bytes of a PNG above which it is stored in 256 colours: those are figures of video frames."""
 
@@ -68,8 +70,7 @@ def bundle(
     Returns:
         Mime type to content, ready for `IPython.display.display(..., raw=True)`.
     """
-    # JupyterLab's plotly renderer first shows the picture pixel by pixel, whatever the metadata say.
-    png = to_png(figure, dpi=SCREEN_DPI if plotly is not None else None)
+    png = to_png(figure, dpi=_plotly_dpi(figure) if plotly is not None else None)
     png = fewer_colors(png) if len(png) > HEAVY else png
     content: dict[str, object] = {
         "image/png": base64.b64encode(png).decode(),
@@ -80,10 +81,24 @@ def bundle(
     return content
 
 
-def png_size(figure: Figure) -> dict[str, dict[str, int]]:
-    """Output metadata that shows the dense PNG of a figure at its natural size on screen."""
+def png_size(figure: Figure, *, plotly: bool = False) -> dict[str, dict[str, int]]:
+    """Output metadata that shows the PNG of a figure at its size on screen.
+
+    Args:
+        figure: the figure.
+        plotly: whether an interactive version goes with it, see `bundle`.
+
+    Returns:
+        Width and height by mime type, pixels.
+    """
+    dpi = _plotly_dpi(figure) if plotly else SCREEN_DPI
     width, height = figure.get_size_inches()
-    return {"image/png": {"width": round(width * SCREEN_DPI), "height": round(height * SCREEN_DPI)}}
+    return {"image/png": {"width": round(width * dpi), "height": round(height * dpi)}}
+
+
+def _plotly_dpi(figure: Figure) -> float:
+    """JupyterLab's plotly renderer first shows the PNG as it is, and cuts off what is wider than the cell."""
+    return min(SCREEN_DPI, CELL_WIDTH / figure.get_size_inches()[0])
 
 
 def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = None) -> None:
@@ -100,7 +115,11 @@ def show(item: object, *, text: str = "", plotly: Mapping[str, object] | None = 
     if not in_kernel():
         logger.info("not in a notebook, nothing drawn: %s", text or type(item).__name__)
     elif isinstance(item, Figure):
-        display(bundle(item, text=text, plotly=plotly), raw=True, metadata=png_size(item))
+        display(
+            bundle(item, text=text, plotly=plotly),
+            raw=True,
+            metadata=png_size(item, plotly=plotly is not None),
+        )
     elif text and hasattr(item, "_repr_mimebundle_"):
         display({**item._repr_mimebundle_(), "text/plain": text}, raw=True)
     else:

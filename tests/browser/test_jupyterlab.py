@@ -75,7 +75,8 @@ def move(page, cell, times: int = 1) -> None:
             page.keyboard.press("ArrowRight")
         return
     choice = cell.locator(".widget-dropdown select").first
-    choice.select_option(index=times)
+    now, count = choice.evaluate("choice => [choice.selectedIndex, choice.options.length]")
+    choice.select_option(index=(now + times) % count)
 
 
 def picture(cell) -> list[str]:
@@ -137,6 +138,8 @@ def test_training_is_seen_while_it_runs(page, address):
     plot = cell_at(page, training)
     plot.scroll_into_view_if_needed()
     photograph(page, "06_training")
-    assert plot.locator(".js-plotly-plot").count(), "the last picture is not interactive"
+    plot.locator(".jp-RenderedPlotly .plot-img").hover()  # until then JupyterLab shows the PNG
+    plot.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=60_000)
+    photograph(page, "06_training_interactive")
     assert_slider_changes_picture(page, "noise_level_explorer(")
     photograph(page, "06_noise_explorer")
