@@ -39,7 +39,7 @@ DRAWS = re.compile(
     r"|embedding_map|distance_matrix|compare_arms|latent_browser|identity_over_frames|noise_explorer"
     r"|gradients_by_timestep|drift|memory_figure|funnel|rejected_gallery|spread|questions|record_figure"
     r"|depth_scrubber|versus|distance_explorer|noise_level_explorer|weight_explorer"
-    r"|difference_dots|clip_dots|pulls)\("
+    r"|difference_dots|clip_dots|pulls|flow|seed_figure|distributions)\("
 )
 
 pytestmark = pytest.mark.slow
