@@ -138,7 +138,8 @@ def test_training_is_seen_while_it_runs(page, address):
     plot = cell_at(page, training)
     plot.scroll_into_view_if_needed()
     photograph(page, "06_training")
-    plot.locator(".jp-RenderedPlotly .plot-img").hover()  # until then JupyterLab shows the PNG
+    place = plot.locator(".jp-RenderedPlotly .plot-img").bounding_box()
+    page.mouse.move(place["x"] + 60, place["y"] + 60)  # until then JupyterLab shows the PNG
     plot.locator(".jp-RenderedPlotly .main-svg").first.wait_for(timeout=60_000)
     photograph(page, "06_training_interactive")
     assert_slider_changes_picture(page, "noise_level_explorer(")

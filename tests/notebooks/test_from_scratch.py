@@ -23,7 +23,7 @@ def metrics(tmp_path_factory):
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads((folder / "run.json").read_text())["metrics"]
+    return json.loads((folder / Path(notebook).stem / "run.json").read_text())["metrics"]
 
 
 def test_its_functions_are_the_librarys(metrics):
