@@ -146,4 +146,4 @@ def test_time_at_the_top_of_a_notebook_is_the_measured_one(name):
 
 def test_times_are_known_for_every_notebook():
     times = json.loads((ROOT / "notebooks" / "times.json").read_text(encoding="utf-8"))
-    assert {path.stem for path in NOTEBOOKS} - set(times) <= {"09_ablations"}
+    assert {path.stem for path in NOTEBOOKS} == set(times)
