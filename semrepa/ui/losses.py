@@ -1,6 +1,7 @@
 """Figures of a training run: its losses, with floors and evaluations drawn in, and what each part pulls."""
 
 import json
+import textwrap
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any
@@ -230,7 +231,9 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
     names, others = panels(history) or ["loss"], monitor_panels(history)
     titles = [label_name(name) for name in names] + [panel.title for panel in others]
     rows, columns = _layout(len(titles))
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles)
+    wrapped = ["<br>".join(textwrap.wrap(panel, 22)) for panel in titles]  # they would run into each other
+    figure = make_subplots(rows=rows, cols=columns, subplot_titles=wrapped)
+    figure.update_annotations(font_size=13)
     cells: list[dict[str, Any]] = [
         {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))
     ]
@@ -251,6 +254,7 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
         paper_bgcolor="white",
         plot_bgcolor="white",
         height=80 + 250 * rows,
+        margin={"l": 50, "r": 30, "t": 90, "b": 40},
     )
     return json.loads(figure.to_json() or "{}")
 
