@@ -19,6 +19,7 @@ from semrepa.ui.style import (
     BLUE,
     FAINT,
     GREY,
+    HEAD,
     INK,
     PAPER,
     PART_COLORS,
@@ -233,7 +234,7 @@ def losses_plotly(history: History, *, floors: Floors | None = None, title: str 
     rows, columns = _layout(len(titles))
     wrapped = ["<br>".join(textwrap.wrap(panel, 22)) for panel in titles]  # they would run into each other
     figure = make_subplots(rows=rows, cols=columns, subplot_titles=wrapped)
-    figure.update_annotations(font_size=13)
+    figure.update_annotations(font_size=round(HEAD / 0.75))  # points as pixels
     cells: list[dict[str, Any]] = [
         {"row": index // columns + 1, "col": index % columns + 1} for index in range(len(titles))
     ]

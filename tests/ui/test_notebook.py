@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import nbformat
@@ -103,6 +104,10 @@ def test_a_panel_returns_at_once_and_its_thread_draws_into_its_cell(tmp_path):
         for place in (1, 2):
             client.execute_cell(made.cells[place], place)
         assert child.status == "running", "the cell has waited for the training"
+        for _ in range(600):
+            if child.step == 3:
+                break
+            time.sleep(0.1)
         child.stop()
         client.execute_cell(made.cells[3], 3)
     panel, picture = made.cells[1].outputs
