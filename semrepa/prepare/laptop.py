@@ -18,7 +18,7 @@ from types import ModuleType
 
 OBJECT_STORE = 100_000_000
 """Bytes for what travels between processes: rows and results, never frames."""
-START_SECONDS = 240
+START_SECONDS = 600
 """How long the daemons may take to start; on a busy machine Ray's own limit is too short."""
 CONNECT_SECONDS = 10.0
 """How long a cluster may take to answer."""
