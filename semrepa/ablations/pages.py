@@ -5,8 +5,9 @@ from pathlib import Path
 
 from semrepa.ablations.collate import RECORDED, Collated, collate, to_record
 from semrepa.ablations.grid import BASE, PLAIN
-from semrepa.ablations.tables import LOSSES, SCORES, difference_rows, markdown, mean_rows, paper_rows
+from semrepa.ablations.tables import LOSSES, SCORES, difference_rows, mean_rows, paper_rows
 from semrepa.files import write_whole
+from semrepa.metrics.report import markdown_table
 from semrepa.runtime import write_json
 
 PAGE = "table.md"
@@ -74,9 +75,9 @@ def page(found: Collated) -> str:
                 found, measures, PLAIN, without=lost
             )
             tables[f"{title}, medians over seeds and clips"] = mean_rows(found, measures, median=True)
-        parts += [f"## {head}\n\n{text}" for head, rows in tables.items() if (text := markdown(rows))]
+        parts += [f"## {head}\n\n{text}" for head, rows in tables.items() if (text := markdown_table(rows))]
     head = "The paper's Table 2, with ours in brackets where a column compares"
-    parts.append(f"## {head}\n\n{markdown(paper_rows(found))}")
+    parts.append(f"## {head}\n\n{markdown_table(paper_rows(found))}")
     return "\n".join(parts)
 
 

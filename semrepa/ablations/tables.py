@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from semrepa.ablations.collate import Collated
 from semrepa.ablations.grid import ARMS, PAPER_SCORES
 from semrepa.ablations.statistics import Estimate
+from semrepa.metrics.report import decimals
 
 TITLES = {arm.name: arm.title for arm in ARMS}
 
@@ -133,34 +133,13 @@ def paper_rows(found: Collated) -> list[dict[str, str]]:
     return rows
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a Markdown table.
-
-    Args:
-        rows: with the same names in each.
-
-    Returns:
-        The table, with a line feed at its end; nothing without rows.
-    """
-    if not rows:
-        return ""
-    heads = list(rows[0])
-    lines = [heads, ["---"] * len(heads), *([str(row[head]) for head in heads] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def interval(found: Estimate) -> str:
     """A mean with the half width of its interval over seeds, to two digits of it."""
     if np.isnan(found.mean):
         return "-"
     half = (found.seeds_high - found.seeds_low) / 2
-    digits = decimals(half if half > 0 else abs(found.mean) / 100)
+    digits = decimals(half if half > 0 else abs(found.mean) / 100, flat=4)
     return f"{found.mean:.{digits}f}" + ("" if np.isnan(half) else f" ± {half:.{digits}f}")
-
-
-def decimals(width: float) -> int:
-    """Decimals that show two digits of a width, between 1 and 6."""
-    return int(np.clip(1 - np.floor(np.log10(width)), 1, 6)) if width > 0 else 4
 
 
 def _difference(found: Collated, arm: str, against: str, measure: Measure, without: Sequence[str]) -> str:
@@ -169,7 +148,7 @@ def _difference(found: Collated, arm: str, against: str, measure: Measure, witho
         return "-"
     it = numbers[measure.name]
     widths = [w for w in ((it.seeds_high - it.seeds_low) / 2, it.crossed_high - it.crossed_low) if w > 0]
-    digits = decimals(min(widths, default=abs(it.mean) / 100))
+    digits = decimals(min(widths, default=abs(it.mean) / 100), flat=4)
     text = f"{it.mean:+.{digits}f}"
     if not np.isnan(it.seeds_low):
         text += f" ± {(it.seeds_high - it.seeds_low) / 2:.{digits}f}"

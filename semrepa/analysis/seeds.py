@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from semrepa.metrics.report import decimals
+
 
 @dataclass(frozen=True)
 class SeedMean:
@@ -30,8 +32,8 @@ class SeedMean:
         if not self.seeds > 1:
             return f"{self.mean:.4g}"
         width = self.high - self.low
-        decimals = int(np.clip(1 - np.floor(np.log10(width)), 1, 6)) if width > 0 else 3
-        return f"{self.mean:.{decimals}f} [{self.low:.{decimals}f}, {self.high:.{decimals}f}]"
+        digits = decimals(width)
+        return f"{self.mean:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
 def over_seeds(values: Sequence[float] | np.ndarray) -> SeedMean:

@@ -23,7 +23,7 @@ from semrepa.analysis.identity import (
     video_distances,
 )
 from semrepa.analysis.seeds import SeedMean, over_seeds, paired
-from semrepa.metrics.report import Interval, bootstrap_mean
+from semrepa.metrics.report import Interval, bootstrap_mean, markdown_table
 from semrepa.shapes import Embeddings, FaceMask
 
 WITH, WITHOUT = "with_depth", "without_depth"
@@ -308,9 +308,7 @@ def markdown(recorded: Mapping[str, Any], names: Sequence[str] | None = None) ->
         mean = recorded["table"][name].get("difference")
         if mean and SeedMean(**mean).is_clear:
             line["difference"] = f"**{line['difference']}**"
-    heads = list(lines[0])
-    body = [list(line.values()) for line in lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *body]) + "\n"
+    return markdown_table(lines)
 
 
 def _mean(values: np.ndarray) -> float:

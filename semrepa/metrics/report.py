@@ -48,13 +48,43 @@ class Interval:
     def decimals(self) -> int:
         """Decimals that show two digits of the interval's width; at least three for shares and cosines."""
         width = self.high - self.low
-        return int(np.clip(1 - np.floor(np.log10(width)), 3 if width < 0.5 else 1, 6)) if width > 0 else 3
+        return decimals(width, least=3 if width < 0.5 else 1)
 
     def __str__(self) -> str:
         """Mean and interval, as a table shows them."""
         if not self.clips:
             return "-"
         return "{1:.{0}f} [{2:.{0}f}, {3:.{0}f}]".format(self.decimals, self.mean, self.low, self.high)
+
+
+def decimals(width: float, *, least: int = 1, flat: int = 3) -> int:
+    """Decimals that show two digits of a width.
+
+    Args:
+        width: of an interval.
+        least: decimals at least; six at most.
+        flat: decimals where there is no width.
+
+    Returns:
+        The number of decimals.
+    """
+    return int(np.clip(1 - np.floor(np.log10(width)), least, 6)) if width > 0 else flat
+
+
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Write rows as a plain Markdown table.
+
+    Args:
+        rows: with the same names in each.
+
+    Returns:
+        The table, with a line feed at its end; nothing without rows.
+    """
+    if not rows:
+        return ""
+    heads = list(rows[0])
+    lines = [heads, ["---"] * len(heads), *([str(row[head]) for head in heads] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def bootstrap_mean(values: Sequence[float] | np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:

@@ -7,7 +7,8 @@ import pytest
 
 from semrepa.ablations.collate import collate, from_record, to_record
 from semrepa.ablations.pages import bad_clips, write_tables
-from semrepa.ablations.tables import LOSSES, difference_rows, interval, markdown, mean_rows, paper_rows
+from semrepa.ablations.tables import LOSSES, difference_rows, interval, mean_rows, paper_rows
+from semrepa.metrics.report import markdown_table
 from semrepa.runtime import write_json
 
 CLIPS = ("x", "y", "z")
@@ -180,8 +181,8 @@ def test_files(folder):
 
 
 def test_markdown_and_intervals():
-    assert markdown([{"a": 1, "b": "x"}]) == "| a | b |\n| --- | --- |\n| 1 | x |\n"
-    assert markdown([]) == ""
+    assert markdown_table([{"a": 1, "b": "x"}]) == "| a | b |\n| --- | --- |\n| 1 | x |\n"
+    assert markdown_table([]) == ""
     assert interval(collate_one(0.123456)) == "0.1235"
 
 
