@@ -125,7 +125,8 @@ def collate(protocol: Protocol, seeds: Sequence[int], run_dir: Path, clips: Clip
         for variant in VARIANTS
     ]
     teacher = table3.scores(batch.id_embeds, batch.id_embeds, batch.face_mask, people)
-    shipped = {name: look(load(ASSETS / folder), batch, people, cells) for name, folder in SHIPPED.items()}
+    aligners = {name: load(ASSETS / folder) for name, folder in SHIPPED.items()}
+    shipped = {name: look(each, embed(each, batch), batch, people, cells) for name, each in aligners.items()}
     about = {
         "protocol": asdict(protocol),
         "seeds": list(seeds),
@@ -154,18 +155,21 @@ def judge(folder: Path, seed: int, variant: str, batch: Batch, people: Sequence[
     return Cell(
         seed=seed,
         variant=variant,
-        scores=look(aligner, batch, people, cells),
+        scores=look(aligner, embeds, batch, people, cells),
         curves=table3.curves(embeds, batch.face_mask, people),
         persons=table3.by_person(embeds, batch.id_embeds, batch.face_mask, people),
         seconds=training_seconds(folder),
     )
 
 
-def look(aligner: IdentityAligner, batch: Batch, people: Sequence[str], cells: Tensor) -> dict[str, float]:
+def look(
+    aligner: IdentityAligner, embeds: Tensor, batch: Batch, people: Sequence[str], cells: Tensor
+) -> dict[str, float]:
     """All numbers of one aligner.
 
     Args:
         aligner: the aligner.
+        embeds: what it says of the clips, see `embed`.
         batch: held-out clips.
         people: who is in each.
         cells: cells of their faces.
@@ -173,7 +177,6 @@ def look(aligner: IdentityAligner, batch: Batch, people: Sequence[str], cells: T
     Returns:
         Numbers by name.
     """
-    embeds = embed(aligner, batch)
     found = table3.scores(embeds, batch.id_embeds, batch.face_mask, people)
     found |= focus.focus(aligner, batch, cells) | focus.by_face_size(embeds, batch, cells)
     return found | (focus.borrowed_depth(aligner, batch, people) if aligner.config.use_depth else {})
